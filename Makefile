@@ -1,0 +1,51 @@
+# Each target does its own set-up: .venv, the locked packages, this project. Variables go to the scripts through the
+# environment, where spaces and `<` need no quoting.
+export MODEL BUDGET GOAL SHAPE PYTHON
+BIN := .venv/bin
+
+.PHONY: help tune test lint format bench sim-fidelity docs docs-check lock clean base dev
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+tune: base ## tune BERT-base here, or MODEL=m.onnx [GOAL="min latency"] [SHAPE=sequence_length=128] [BUDGET=2m]
+	@scripts/tune
+
+test: lint ## everything CI runs; the tests come last
+	@$(BIN)/python -m pytest
+
+lint: dev ## ruff, mypy, and who may import whom
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: dev ## let ruff mend what it can
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+bench: dev ## the figures of README, measured on this machine
+	@set -e; for figures in harness models grid; do $(BIN)/python bench/$$figures.py; done
+
+sim-fidelity: dev ## how near the simulated Cloud AI 100 card comes to what was published, fitted or kept out
+	@$(BIN)/python bench/sim/fidelity.py
+
+docs: dev ## write the generated pages of docs/
+	@for script in docs/generate_*.py; do $(BIN)/python $$script; done
+
+docs-check: dev ## fail when a generated page is stale, or the docs use a word that the project has another word for
+	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_words.py
+
+lock: base ## resolve requirements/*.lock anew from pyproject.toml
+	@$(BIN)/python requirements/lock.py
+
+clean: ## remove .venv and caches; models/ and runs/ stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find src tests bench docs examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+base:
+	@scripts/setup base
+
+dev:
+	@scripts/setup dev

@@ -1,0 +1,108 @@
+"""What infertune itself costs: `python bench/harness.py`.
+
+* the closed loop on the null target: the bar is 10 microseconds per request;
+* one OpenVINO point through `infertune measure` and through OpenVINO's own benchmark_app, interleaved: within 3 %;
+* `infertune --help`: under 0.5 s; the coordinating process of a study: under 200 MB.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from common import local_executor, print_conditions, reference
+
+from infertune.core import stats
+from infertune.core.records import Feed, MeasureJob, Measurement, Plan
+from infertune.core.space import Point
+from infertune.study.question import described
+
+ROUNDS = 7
+SECONDS = 5
+BIN = Path(sys.executable).parent
+
+
+def null_overhead() -> None:
+    job = MeasureJob(
+        model=described(local_executor(), str(reference("minilm-l6")), {"sequence_length": 128}, None),
+        point=Point.of("null", "null", {"batch": 1, "set_size": 4}),
+        artifact=".",
+        plan=Plan(min_time_s=1.0),
+        feed=Feed(seed=0),
+    )
+    costs = []
+    for _ in range(ROUNDS):
+        found = local_executor().run("null", job, timeout_s=60.0)
+        assert isinstance(found, Measurement)
+        costs.append(1e6 / stats.throughput(found))
+    print(f"null target: {statistics.median(costs):.2f} us per request (bar: 10), {min(costs):.2f} to {max(costs):.2f}")
+
+
+def through_infertune(model: Path) -> float:
+    argv = [
+        str(BIN / "infertune"), "measure", str(model), "--target", "openvino", "--shape", "sequence_length=128",
+        "--set", "batch=1", "--set", "instances=1", "--set", "cores=1", "--set", "set_size=1", "--set", "precision=f32",
+        "--launches", "1", "--window", str(SECONDS), "--json",
+    ]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout)[0]["throughput_per_s"]["value"])
+
+
+def through_benchmark_app(model: Path) -> float:
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as config:
+        json.dump({"CPU": {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}}, config)
+        config.flush()
+        shape = ",".join(f"{name}[1,128]" for name in ("input_ids", "attention_mask", "token_type_ids"))
+        argv = [
+            str(BIN / "benchmark_app"), "-m", str(model), "-d", "CPU", "-hint", "none", "-nstreams", "1", "-nireq", "1",
+            "-infer_precision", "f32", "-shape", shape, "-t", str(SECONDS), "-load_config", config.name,
+        ]  # fmt: skip
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return float(re.findall(r"Throughput:\s+([\d.]+) FPS", done.stdout)[-1])
+
+
+def against_benchmark_app() -> None:
+    model = reference("minilm-l6")
+    through_infertune(model)  # the build is not part of the comparison
+    pairs = [(through_infertune(model), through_benchmark_app(model)) for _ in range(ROUNDS)]
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    both = f"infertune {ours:.1f}, benchmark_app {theirs:.1f} samples/s"
+    print(f"{both}: {ours / theirs - 1:+.1%} (bar: 3 %), {ROUNDS} rounds")
+
+
+def help_time() -> None:
+    times = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        subprocess.run([str(BIN / "infertune"), "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - began)
+    print(f"infertune --help: {statistics.median(times):.2f} s (bar: 0.5), {min(times):.2f} to {max(times):.2f}")
+
+
+def coordinator_memory() -> None:
+    code = (
+        "import resource, sys; from infertune import tune;"
+        f"tune({str(reference('bert-base'))!r}, shapes={{'sequence_length': 128}}, budget='30s', out=sys.argv[1]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True)
+    print(f"coordinator of a BERT-base study: {int(done.stdout) / 1024:.0f} MB resident at most (bar: 200)")
+
+
+def main() -> None:
+    print_conditions()
+    help_time()
+    null_overhead()
+    against_benchmark_app()
+    coordinator_memory()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Tuned against defaults and hints, interleaved in one confirmation: `python bench/models.py [BUDGET] [MODEL ...]`.
+
+The bar: at least 1.8x ONNX Runtime's default where the CPU has bf16 instructions, fidelity >= 0.99, and never below
+0.98x of the best baseline.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from common import print_conditions, reference
+
+from infertune import tune
+from infertune.core import words
+from infertune.core.findings import Answer
+
+SHAPES = {"bert-base": {"sequence_length": 128}, "minilm-l6": {"sequence_length": 128}, "resnet50": {}}
+
+
+def print_answer(name: str, found: Answer) -> None:
+    if found.winner is None or found.figures is None:
+        print(f"{name}: {found.status}")
+        return
+    fidelity = f"{found.fidelity.cosine:.4f}" if found.fidelity else "exact"
+    print(f"{name}: {found.words(found.winner, found.figures.in_flight)}")
+    print(f"  confirmed {words.interval(found.figures.throughput)} samples/s; fidelity {fidelity}; {found.why}")
+    for rival in found.rivals:
+        speedup = words.times(rival.speedup) if rival.speedup else "not enough blocks"
+        print(f"  {rival.name:28} {words.interval(rival.figures.throughput):32} {speedup}")
+    spent = found.spent
+    share = (spent.build + spent.measure + spent.confirm) / spent.total
+    print(f"  {spent.total:.0f} s, {share:.0%} of it building or measuring; {found.counts.launches} launches\n")
+
+
+def main(budget: str, names: list[str]) -> None:
+    print_conditions()
+    for name in names:
+        study = tune(reference(name), shapes=SHAPES[name], budget=budget, out=Path("runs") / f"bench-{name}-{budget}")
+        print_answer(name, study.answer)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "5m", sys.argv[2:] or list(SHAPES))

@@ -1,0 +1,1 @@
+"""Building artifacts once: the content-addressed cache and the parallel pool."""

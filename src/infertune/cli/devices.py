@@ -1,0 +1,36 @@
+"""`infertune devices`: every device found, and its health."""
+
+from __future__ import annotations
+
+from infertune.cli.options import Json
+
+
+def command(
+    json: Json = False,
+) -> None:
+    """Show every device that a target found, with its health."""
+    from infertune.cli.output import bytes_text, print_json, stdout_console, table
+    from infertune.core import wire
+    from infertune.edge.shell import LocalShell
+    from infertune.edge.worker import LocalExecutor
+    from infertune.study.question import probe
+    from infertune.targets import discover
+
+    executor = LocalExecutor(LocalShell())
+    found = [device for t in discover().values() if t.automatic for device in probe(executor, t)]
+    if json:
+        print_json([wire.to_plain(device) for device in found])
+        return
+    rows = [
+        (
+            d.target,
+            d.name,
+            d.title + (" (simulated)" if d.simulated else ""),
+            str(d.units),
+            bytes_text(d.memory_bytes),
+            ", ".join(d.precisions),
+            d.health,
+        )
+        for d in found
+    ]
+    stdout_console().print(table(("target", "device", "what", "units", "memory", "precisions", "health"), rows))

@@ -1,0 +1,297 @@
+"""`infertune latency-stats`: the vendor's latency table and more, from profiles of qaic-runner or a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from infertune.core.errors import DataError
+    from infertune.core.records import Measurement
+    from infertune.report.latency import Columns, Little
+    from infertune.targets.qaic.parse import Stats
+    from infertune.targets.qaic.profile import Profile
+
+TOTAL = "totalRoundtripTime"
+MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Latencies of one load: the table's columns and the phases in milliseconds, and what else is known of it."""
+
+    name: str
+    columns: Columns
+    phases: Columns
+    total: str
+    counts: tuple[int, ...]
+    dropped: int
+    little: Little | None
+    simulated: bool = False
+
+
+def command(
+    files: Annotated[list[Path], typer.Argument(help="Latency profiles, folders of them, or an infertune run folder.")],
+    keep_middle: Annotated[
+        float, typer.Option("--keep-middle", "-k", help="Keep only the middle percent of each file.", min=1, max=100)
+    ] = 100.0,
+    result: Annotated[Path | None, typer.Option(help="qaic-runner's output, for Little's law.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write the breakdown as an SVG picture.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Latency per phase: mean, percentiles, counts, and where the time goes."""
+    from infertune.cli.output import print_json
+
+    loads = list(loads_of(files, keep_middle, result))
+    if picture is not None:
+        _draw(picture, loads)
+    if json:
+        print_json([plain(load) for load in loads])
+        return
+    typer.echo("\n".join(text(load) for load in loads), nl=False)
+
+
+def script(argv: Sequence[str]) -> int:
+    """The drop-in for the vendor's script: its options, its output; problems as two lines and exit code 65 or 66."""
+    import argparse
+
+    from infertune.cli.endings import exit_code_of
+
+    parser = argparse.ArgumentParser(prog=Path(argv[0]).name)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("-k", "--keepOnlyMiddlePct", type=float, default=100.0)
+    parser.add_argument("-v", "--verbosity", type=int, default=2)
+    given = parser.parse_args(list(argv[1:]))
+    return exit_code_of(lambda: _print_table(given.files, given.keepOnlyMiddlePct), show_traceback=False)
+
+
+def _print_table(files: list[Path], keep_middle: float) -> None:
+    for load in loads_of(files, keep_middle, None):
+        typer.echo(vendor_text(load), nl=False)
+
+
+def loads_of(files: Sequence[Path], keep_middle: float, result: Path | None) -> Sequence[Load]:
+    """What the paths hold: profiles are one load together, a run folder one per point.
+
+    Raises `NotFoundError`, `DataError` and `UsageError`.
+    """
+    from infertune.store.sqlite import NAME
+
+    folders = [path for path in files if path.is_dir() and (path / NAME).is_file()]
+    if folders:
+        return [load for folder in folders for load in _run_folder(folder)]
+    profiles = {path: _profile(path, keep_middle) for given in files for path in _inside(given)}
+    return [_profiled(profiles, None if result is None else _stats(result))]
+
+
+def _inside(given: Path) -> Sequence[Path]:
+    from infertune.core.errors import NotFoundError, quoted
+
+    if not given.is_dir():
+        return (given,)
+    found = sorted(given.glob("*latency*.txt"))
+    if not found:
+        raise NotFoundError(
+            "no-profiles",
+            f"`{quoted(str(given))}` holds neither latency profiles nor a study",
+            hint="run qaic-runner with --aic-profiling-type latency, or give a folder that `infertune tune` wrote",
+        )
+    return found
+
+
+def _profile(path: Path, keep_middle: float) -> Profile:
+    from infertune.report.latency import keep_middle as middle
+    from infertune.targets.qaic.profile import Garbled, Profile, parse_profile
+
+    try:
+        found = parse_profile(_text(path))
+    except Garbled as error:
+        raise garbled(path, str(error)) from None
+    kept = middle(found.values, keep_middle)
+    if not len(kept):
+        raise garbled(path, f"nothing is left of {len(found)} samples")
+    return Profile(found.columns, kept, found.dropped)
+
+
+def garbled(path: Path, why: str) -> DataError:
+    from infertune.core.errors import DataError, quoted
+
+    return DataError(
+        "profile-damaged",
+        f"`{quoted(str(path))}`: {why}",
+        hint="run qaic-runner again with --aic-profiling-type latency, long enough to pass --aic-profiling-start-iter",
+    )
+
+
+def _text(path: Path) -> str:
+    from infertune.core.errors import NotFoundError, quoted
+
+    if not path.is_file():
+        near = sorted(p.name for p in path.parent.glob("*latency*.txt")) if path.parent.is_dir() else []
+        beside = f"there are {', '.join(near)}" if near else "the SDK numbers them from 0 or from 1"
+        raise NotFoundError("profile-not-found", f"there is no file `{quoted(str(path))}`", hint=beside)
+    if path.stat().st_size > MOST_BYTES:
+        raise garbled(path, "it is larger than 1 GiB")
+    return path.read_text(errors="replace")
+
+
+def _stats(path: Path) -> Stats:
+    from infertune.targets.qaic.parse import parse_stats
+    from infertune.targets.qaic.profile import Garbled
+
+    try:
+        return parse_stats(_text(path))
+    except Garbled as error:
+        raise garbled(path, str(error)) from None
+
+
+def _profiled(profiles: Mapping[Path, Profile], stats: Stats | None) -> Load:
+    from infertune.report.latency import Little
+    from infertune.targets.qaic.profile import TOTAL as TOTAL_US
+    from infertune.targets.qaic.profile import Garbled, breakdown, combined
+
+    try:
+        whole = combined(list(profiles.values()))
+    except Garbled as error:
+        raise garbled(next(iter(profiles)), str(error)) from None
+    little = None
+    if stats is not None:
+        asked = len(profiles) * max(1, int(whole["numInfInQueue"].max())) if "numInfInQueue" in whole.columns else 1
+        rate = stats.samples_per_s / stats.batch
+        little = Little(asked=asked, rate_per_s=rate, mean_ms=float(whole[TOTAL_US].mean()) / 1e3)
+    return Load(
+        name="All activations",
+        columns={name.removesuffix("Us"): _milliseconds(name, whole) for name in whole.times},
+        phases={name: part / 1e3 for name, part in breakdown(whole).items()},
+        total=TOTAL,
+        counts=tuple(map(len, profiles.values())),
+        dropped=whole.dropped,
+        little=little,
+    )
+
+
+def _milliseconds(name: str, profile: Profile) -> Any:
+    return profile[name] / 1e3 if name.endswith("Us") else profile[name]
+
+
+def _run_folder(folder: Path) -> Sequence[Load]:
+    """The recommended point of a study; of one that recommends none, every point that was measured."""
+    from infertune.core import history, words
+    from infertune.core.errors import DataError, quoted
+    from infertune.core.records import Measurement
+    from infertune.store.sqlite import read_entries
+    from infertune.study import Study
+
+    entries = tuple(read_entries(folder))
+    winner = Study(folder=folder, entries=entries).answer.winner
+    found: list[Load] = []
+    for trial in history.trials(entries):
+        launches = [launch.outcome for launch in trial.launches if isinstance(launch.outcome, Measurement)]
+        if launches and (winner is None or trial.point == winner):
+            found.append(_measured(words.point(trial.point, history.question(entries).spaces), launches))
+    if not found:
+        raise DataError(
+            "no-measurements", f"`{quoted(str(folder))}` holds no measurement", hint="see `infertune report` for why"
+        )
+    return found
+
+
+def _measured(name: str, launches: Sequence[Measurement]) -> Load:
+    import numpy as np
+
+    from infertune.report.latency import Little
+
+    total = np.concatenate([np.asarray(m.latencies_ns, dtype=np.float64) for m in launches]) / 1e6
+    names = [phase.name for phase in launches[0].phases]
+    parts = {
+        name: np.concatenate([np.asarray(p.samples_ns) for m in launches for p in m.phases if p.name == name]) / 1e6
+        for name in names
+    }
+    seconds = sum(m.wall_ns for m in launches) / 1e9
+    return Load(
+        name=name,
+        columns={**parts, "total": total},
+        phases=parts or {"total": total},
+        total="total",
+        counts=tuple(len(m.latencies_ns) for m in launches),
+        dropped=0,
+        little=Little(asked=launches[0].in_flight, rate_per_s=len(total) / seconds, mean_ms=float(total.mean())),
+        simulated=any(m.simulated for m in launches),
+    )
+
+
+def vendor_text(load: Load) -> str:
+    """What the vendor's script prints."""
+    from infertune.report.latency import summary, table
+
+    mean = summary(load.total, load.columns[load.total]).values[0]
+    head = "All activations combined" if load.total == TOTAL else load.name
+    return f"{head}:\n{table(load.columns)}{load.total}: percentile(mean) = {mean:.3f} ms\n"
+
+
+def text(load: Load) -> str:
+    """The vendor's table, then what it does not tell."""
+    from infertune.core.stats import percentile_floor
+    from infertune.report.latency import floors, shares
+
+    count = sum(load.counts)
+    each = " + ".join(map(str, load.counts))
+    lines = [f"samples: {count}" + (f" ({each})" if len(load.counts) > 1 else "")]
+    lines += [f"p{p} is shaky: it takes {percentile_floor(p)} samples" for p in floors(count)]
+    lines += [f"left out: {load.dropped} last lines that were cut off"] if load.dropped else []
+    lines.append("where the mean goes:")
+    lines += [f"  {s.name:<14} {s.mean_ms:10.4f} ms {100 * s.of_whole:6.2f} %" for s in shares(load.phases)]
+    if load.little is not None:
+        lines.append(_little_text(load.little))
+    if load.simulated:
+        lines.append("simulated: no card was involved")
+    return vendor_text(load) + "\n" + "\n".join(lines) + "\n"
+
+
+def _little_text(little: Little) -> str:
+    verdict = "as asked" if little.holds else "NOT as asked: the load was not what it should have been"
+    found = f"{little.rate_per_s:.1f} requests/s x {little.mean_ms:.3f} ms = {little.in_flight:.2f} in flight"
+    return f"Little's law: {found}, {little.asked} asked for: {verdict}"
+
+
+def plain(load: Load) -> dict[str, Any]:
+    """For JSON; what is not a number is null."""
+    import math
+
+    from infertune.report.latency import HEADS, shares, summary
+
+    rows = [summary(name, samples) for name, samples in load.columns.items()]
+    named = [{**dict(zip(HEADS, r.values, strict=True)), "count": r.count} for r in rows]
+    known = [{k: None if math.isnan(v) else v for k, v in row.items()} for row in named]
+    little = load.little
+    law = little and {"asked": little.asked, "in_flight": little.in_flight, "ok": little.holds}
+    return {
+        "name": load.name,
+        "unit": "ms",
+        "simulated": load.simulated,
+        "samples": list(load.counts),
+        "columns": dict(zip((row.name for row in rows), known, strict=True)),
+        "phases": {s.name: {"mean": s.mean_ms, "share": s.of_whole} for s in shares(load.phases)},
+        "little": law,
+    }
+
+
+def _draw(path: Path, loads: Sequence[Load]) -> None:
+    from infertune.core.errors import CreateError, quoted
+    from infertune.edge.files import write_text
+    from infertune.report.latency import shares
+    from infertune.report.latency_picture import picture
+
+    svg = picture({load.name: shares(load.phases) for load in loads}, "Mean latency by phase")
+    try:
+        write_text(path, svg)
+    except OSError as error:
+        raise CreateError(
+            "output-unwritable",
+            f"`{quoted(str(path))}` cannot be written: {error.strerror or error}",
+            hint="give a file in a folder that exists and in which you may write",
+        ) from None

@@ -1,0 +1,155 @@
+"""What a person sees while a study works: one live panel on a terminal, plain lines anywhere else. All on stderr."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from infertune.core import words
+from infertune.core.goal import Goal
+from infertune.core.records import Built, Checked, Decided, Entry, Failed, Launch, Measurement, Opened, Question
+from infertune.core.space import Point
+from infertune.edge.clock import MonotonicClock
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_PHASES = {
+    "prepare": "reading the model, finding devices",
+    "search": "searching",
+    "race": "racing the leaders",
+    "verify": "checking outputs",
+    "confirm": "confirming on fresh launches",
+}
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known so far, folded from entries as they come."""
+
+    goal: Goal
+    clock: MonotonicClock = field(default_factory=MonotonicClock)
+    phase: str = "prepare"
+    point: str = ""
+    budget_s: float = 0.0
+    at_s: float = 0.0
+    seen_ns: int = 0
+    launches: int = 0
+    failures: int = 0
+    question: Question | None = None
+    best: Point | None = None
+    best_score: float = -math.inf
+    climb: list[float] = field(default_factory=list)
+
+    def on_phase(self, phase: str, detail: str) -> None:
+        self.phase, self.point = phase, detail
+
+    def tell(self, entry: Entry, console: Console) -> None:
+        """Take one entry in and print its line where there is no live panel."""
+        line = self.on_entry(entry)
+        if line and not console.is_terminal:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def on_entry(self, entry: Entry) -> str | None:
+        """Take one entry in; a line worth printing where there is no live panel."""
+        self.at_s, self.seen_ns = entry.at_s, self.clock.now_ns()
+        match entry.event:
+            case Question() as question:
+                self.question = question
+                return f"asked: {question.goal} for {words.counted(len(question.spaces), 'target')}"
+            case Opened(budget_s=budget):
+                self.budget_s = budget
+            case Built(outcome=Failed() as failed, point=point):
+                self.failures += 1
+                return f"build failed ({failed.kind}): {self.named(point)}: {failed.message}"
+            case Launch() as launch:
+                return self._on_launch(launch)
+            case Checked(fidelity=fidelity):
+                return f"outputs of {self.named(fidelity.point)}: cosine {fidelity.cosine:.5f}"
+            case Decided(finalists=finalists):
+                return f"to confirm: {'; '.join(map(self.named, finalists))}"
+        return None
+
+    def _on_launch(self, launch: Launch) -> str:
+        self.launches += 1
+        if isinstance(launch.outcome, Failed):
+            self.failures += 1
+            return f"{launch.purpose}: {self.named(launch.point)}: {launch.outcome.kind}: {launch.outcome.message}"
+        figure = self.figure(launch.outcome)
+        if launch.purpose != "confirm":
+            self._improve(launch.point, self.goal.score(launch.outcome))
+        flags = f"  [{', '.join(launch.flags)}]" if launch.flags else ""
+        return f"{launch.purpose}: {figure}  {self.named(launch.point)}{flags}"
+
+    def _improve(self, point: Point, score: float) -> None:
+        if score > self.best_score:
+            self.best, self.best_score = point, score
+        self.climb.append(self.best_score)
+
+    def figure(self, measurement: Measurement) -> str:
+        return self.spoken(self.goal.value(measurement))
+
+    def spoken(self, value: float) -> str:
+        return f"{words.three(value)} samples/s" if self.goal.maximise else words.seconds(value)
+
+    def named(self, point: Point) -> str:
+        return words.point(point, self.question.spaces if self.question else ())
+
+    @property
+    def elapsed_s(self) -> float:
+        running = (self.clock.now_ns() - self.seen_ns) / 1e9 if self.seen_ns else 0.0
+        return self.at_s + running
+
+
+def sparkline(climb: list[float], width: int = 40) -> str:
+    """Best score so far, from its worst to its best, as a row of bars."""
+    if not climb:
+        return ""
+    shown = [climb[i * len(climb) // min(width, len(climb))] for i in range(min(width, len(climb)))]
+    shown[-1] = climb[-1]
+    low, high = min(shown), max(shown)
+    span = high - low
+    return "".join(_BARS[-1] if span == 0 else _BARS[1 + int((v - low) / span * (len(_BARS) - 2))] for v in shown)
+
+
+def panel(progress: Progress) -> RenderableType:
+    """The live panel."""
+    table = Table.grid(padding=(0, 2))
+    left = max(0.0, progress.budget_s - progress.elapsed_s)
+    table.add_row("phase", Text(_PHASES.get(progress.phase, progress.phase), style="bold"))
+    table.add_row("now", Text(progress.point, style="dim", overflow="ellipsis", no_wrap=True))
+    if progress.best is not None:
+        score = progress.best_score if progress.goal.maximise else -progress.best_score
+        best = f"{progress.spoken(math.exp(score))}  {progress.named(progress.best)}"
+        table.add_row("best so far", Text(best, style="green"))
+        table.add_row("", Text(sparkline(progress.climb)))
+    table.add_row("launches", f"{progress.launches}, {progress.failures} failed")
+    if progress.budget_s:
+        ends = f"{words.seconds(progress.elapsed_s)} spent, {words.seconds(left)} left (confirmation included)"
+        table.add_row("time", ends)
+    return Group(table, Text("Ctrl-C ends after the current launch and still prints the answer so far.", style="dim"))
+
+
+class _Screen:
+    """Renders afresh at every refresh, so that time moves between entries."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __rich__(self) -> RenderableType:
+        return panel(self._progress)
+
+
+@contextmanager
+def shown(progress: Progress, console: Console, quiet: bool = False) -> Iterator[Progress]:
+    """Show ``progress`` while the block runs; refreshed once a second so that it does not disturb what is measured."""
+    if console.is_terminal and not console.is_dumb_terminal and not quiet:
+        with Live(_Screen(progress), console=console, refresh_per_second=1, transient=True):
+            yield progress
+    else:
+        yield progress

@@ -1,0 +1,64 @@
+"""`infertune measure`: single points, lists and ranges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infertune.cli.options import BatchSymbol, Inputs, ModelFile, Shapes
+
+
+def command(
+    model: ModelFile,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A knob's values: batch=1,2,4 or batch=1..64*2.")
+    ] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Only these targets.")] = None,
+    shape: Shapes = None,
+    launches: Annotated[int, typer.Option(help="Fresh processes per point.", min=1)] = 3,
+    window: Annotated[float, typer.Option(help="Seconds that each launch measures.", min=0.05)] = 2.0,
+    inputs: Inputs = None,
+    batch_symbol: BatchSymbol = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep the record in this run folder.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of inputs and block order.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Rows as JSON on stdout.")] = False,
+) -> None:
+    """Measure every combination of settings, each in fresh processes; no search and no verdict."""
+    import tempfile
+    from dataclasses import replace
+
+    from infertune.cli.live import Progress, shown
+    from infertune.cli.output import stderr_console
+    from infertune.core.assignments import parse_assignments
+    from infertune.core.goal import parse_goal
+    from infertune.edge.signals import stop_on_signals
+    from infertune.prepare.shapes import parse_shapes
+    from infertune.report import json_rows, rows_text
+    from infertune.study.measure import PLAN, measure
+
+    console = stderr_console()
+    progress = Progress(goal=parse_goal("max throughput"))
+    with (
+        tempfile.TemporaryDirectory(prefix="infertune-measure-") as scratch,
+        stop_on_signals(lambda: console.print("ending after the current launch; again to end now")) as stop,
+        shown(progress, console),
+    ):
+        study = measure(
+            model,
+            out=out or Path(scratch),
+            settings=parse_assignments(set_ or []),
+            shapes=parse_shapes(shape or []),
+            targets=target,
+            launches=launches,
+            plan=replace(PLAN, min_time_s=window, cap_s=max(window, PLAN.cap_s)),
+            inputs=inputs,
+            batch_symbol=batch_symbol,
+            seed=seed,
+            listeners=(lambda entry: progress.tell(entry, console),),
+            on_phase=progress.on_phase,
+            stop=stop,
+        )
+    typer.echo(json_rows(study.entries) if json else rows_text(study.entries), nl=False)
+    raise typer.Exit(stop.exit_code if stop() else 0)

@@ -1,0 +1,277 @@
+"""`infertune model-configurator`: the vendor's configurator, command for command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from infertune.core.records import Device, Model
+    from infertune.core.seams import Shell
+    from infertune.core.space import Point, Space
+    from infertune.targets.qaic.configurator.request import Request
+    from infertune.targets.qaic.configurator.schema import Search
+    from infertune.targets.qaic.configurator.wording import Row
+    from infertune.targets.qaic.configurator.workshop import Workshop
+    from infertune.targets.qaic.sdk import Sdk
+
+SETTINGS = {"ignore_unknown_options": True, "allow_extra_args": True}
+"""The vendor's flags have one dash; they are read by `configurator.request`."""
+
+
+def command(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="The vendor's flags and values; -h lists them.", metavar="MODEL onnx -FLAG.."),
+    ] = None,
+) -> None:
+    """Find the best settings of a model on a Cloud AI card with the vendor configurator's own command lines."""
+    configure(["infertune model-configurator", *(arguments or [])])
+
+
+def script(argv: Sequence[str]) -> int:
+    """What the installed `model_configurator.py` runs: the exit code."""
+    from infertune.cli.endings import exit_code_of
+
+    return exit_code_of(lambda: configure(argv), show_traceback=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Lines with their time, on stdout and in the log file."""
+
+    file: TextIO
+
+    def __call__(self, text: str) -> None:
+        from datetime import datetime
+
+        stamp = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        for stream in (sys.stdout, self.file):
+            stream.write(f"{stamp} - [INFO]: {text}\n")
+            stream.flush()
+
+
+def configure(argv: Sequence[str], shell: Shell | None = None) -> None:
+    """Do what a command line of the configurator asks for, running tools by ``shell``. Raises `InfertuneError`."""
+    from infertune.edge.files import ensure_folder
+    from infertune.edge.shell import LocalShell
+    from infertune.targets.qaic.configurator.request import FLAGS, parse_request
+
+    request = parse_request(argv[1:])
+    if request is None:
+        typer.echo(f"usage: {argv[0]} MODEL.onnx onnx [flags]\n" + "\n".join(f"  {' '.join(f.names)}" for f in FLAGS))
+        return
+    folder = ensure_folder(Path(request.output), "the output folder")
+    with open(folder / "model_configurator.log", "w") as file:
+        _logged(request, Log(file), " ".join(argv), shell or LocalShell())
+
+
+def _logged(request: Request, say: Callable[[str], None], told: str, shell: Shell) -> None:
+    import time
+
+    from infertune.targets.qaic.configurator.wording import clock_text
+
+    began = time.monotonic()
+    say(f"Starting {told}")
+    say(f"Model Name: {os.path.basename(request.model)}")
+    say(_host())
+    sdk, device = _card(request.device, shell)
+    if device.simulated:
+        say("Simulated card: nothing below was measured on hardware")
+    _searched(request, say, sdk, device, shell)
+    say(f"Total execution time {clock_text(time.monotonic() - began)}")
+
+
+def _host() -> str:
+    import platform
+
+    from infertune.edge.host import read_host
+
+    host = read_host()
+    cores = f"Physical Cores: {host.physical_cores}, Logical Cores: {len(host.online)}"
+    return f"Hostname: {platform.node()}, {cores}, Memory: {host.memory_bytes / 1e9:.1f} GB"
+
+
+def _card(qid: int, shell: Shell) -> tuple[Sdk, Device]:
+    """The SDK and the card. Raises `NotFoundError` and `NothingFeasible`."""
+    from infertune.core.errors import NothingFeasible, nearest
+    from infertune.targets.qaic.probe import device_name, found
+    from infertune.targets.qaic.sdk import find_sdk
+
+    sdk = find_sdk()
+    devices = {device.name: device for device in found(shell)}
+    name = device_name(qid)
+    if name not in devices:
+        only = next(iter(devices.values()))
+        if not only.units:
+            raise NothingFeasible("no-device", f"no card can be used: {only.health}", hint="see `infertune devices`")
+        there = ", ".join(known.removeprefix("qid") for known in devices)
+        raise NothingFeasible("no-device", f"there is no card {qid}", hint=f"{nearest(name, devices)}cards: {there}")
+    device = devices[name]
+    if device.health != "ready":
+        state, _, advice = device.health.partition(": ")
+        raise NothingFeasible("device-not-ready", f"card {qid} is in state {state}", hint=advice)
+    return sdk, device
+
+
+def _searched(request: Request, say: Callable[[str], None], sdk: Sdk, device: Device, shell: Shell) -> None:
+    from infertune.core.goal import parse_goal
+    from infertune.targets import find_target
+    from infertune.targets.qaic.configurator.schema import read_search
+
+    search = None if request.config is None else read_search(request.config, device.units)
+    goal = parse_goal(search.goal if search else "max throughput")
+    model = _model(request)
+    space = find_target("qaic").space(model, device, goal)
+    shop = _shop(request, say, sdk, model, space, search, shell)
+    try:
+        rows = _rows(request, shop, search)
+    finally:
+        shop.close()
+        _keep_results(request, shop, device)
+    if not request.compile_only:
+        _tell(shop, rows, say)
+
+
+def _model(request: Request) -> Model:
+    from infertune.edge.shell import LocalShell
+    from infertune.edge.worker import LocalExecutor
+    from infertune.study.question import described
+
+    path = os.path.abspath(request.model)
+    return described(LocalExecutor(LocalShell()), path, dict(request.symbols), request.batch_symbol)
+
+
+def _shop(
+    request: Request,
+    say: Callable[[str], None],
+    sdk: Sdk,
+    model: Model,
+    space: Space,
+    search: Search | None,
+    shell: Shell,
+) -> Workshop:
+    from infertune.core.goal import parse_goal
+    from infertune.targets.qaic.configurator.searches import narrowed
+    from infertune.targets.qaic.configurator.workshop import Workshop
+
+    if search is not None:
+        space = narrowed(space, search, dict(request.fixed), request.set_size, doublings=request.search == "vendor")
+    newer = search is not None and search.lock_step
+    inner = [model.name] if newer else []
+    return Workshop(
+        sdk=sdk,
+        shell=shell,
+        model=model,
+        space=space,
+        goal=parse_goal(search.goal if search else "max throughput"),
+        folder=os.path.abspath(os.path.join(request.output, "compiled_models", *inner)),
+        seconds=request.seconds,
+        threads=request.threads,
+        say=say,
+        form_b=newer,
+    )
+
+
+def _rows(request: Request, shop: Workshop, search: Search | None) -> Sequence[Row]:
+    from infertune.targets.qaic.configurator.searches import OWN_LIMIT, brute_force, own_search, vendor_search
+
+    if search is None:
+        points = _configs(request, shop)
+        if request.compile_only:
+            _compile(shop, points)
+            return ()
+        return brute_force(shop, points)
+    shop.say("Running optimized search")
+    if request.compile_only:
+        _compile(shop, shop.space.seeds)
+        return ()
+    if request.search == "vendor":
+        return vendor_search(shop, search)
+    most = OWN_LIMIT["throughput" if shop.goal.maximise else "latency"]
+    return own_search(shop, min(most, search.evaluations))
+
+
+def _compile(shop: Workshop, points: Sequence[Point]) -> None:
+    from infertune.targets.qaic.configurator.wording import compiler_params
+
+    for point, future in zip(points, shop.submit(points), strict=True):
+        if failed := future.result():
+            shop.say(f"Compilation failed for {compiler_params(point)}: {failed.message}")
+
+
+def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
+    """The points of a brute-force search, listed and saved as asked."""
+    from infertune.core.errors import UsageError
+    from infertune.edge.files import write_text
+    from infertune.targets.qaic.configurator.combinations import combinations, configs_text, read_configs
+    from infertune.targets.qaic.configurator.wording import search_point
+
+    fixed = {**dict(request.fixed), "set_size": request.set_size}
+    if request.load_configs:
+        points = read_configs(request.load_configs, shop.space, fixed)
+    else:
+        points = combinations(shop.space, dict(request.lists), fixed)
+    if not points:
+        raise UsageError("no-combination", "no combination of the lists is legal here", hint="see `infertune space`")
+    if request.save_config:
+        write_text(Path(request.save_config), configs_text(points))
+    if request.list_configs:
+        for point in points:
+            shop.say(search_point(point, set_sizes=False))
+    shop.say(f"Running brute force search over {len(points)} configurations")
+    return points
+
+
+def _keep_results(request: Request, shop: Workshop, device: Device) -> None:
+    """Every point measured so far, whatever ended the search; binaries go unless they are to be kept."""
+    import csv
+    import io
+
+    from infertune.edge.files import write_text
+    from infertune.targets.qaic.configurator.wording import COLUMNS, cell
+    from infertune.targets.qaic.configurator.workshop import rate_and_latency
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS.values(), "infPerSec", "latencyUs", "failure", "simulated"])
+    simulated = "yes" if device.simulated else "no"
+    for point, trial in shop.trials.items():
+        writer.writerow([*(cell(point, knob) for knob in COLUMNS), *rate_and_latency(trial), simulated])
+    write_text(Path(request.output) / "results.csv", text.getvalue())
+    if not request.retain:
+        shutil.rmtree(os.path.join(request.output, "compiled_models"), ignore_errors=True)
+
+
+def _tell(shop: Workshop, rows: Sequence[Row], say: Callable[[str], None]) -> None:
+    from infertune.core.errors import NothingFeasible
+    from infertune.targets.qaic.configurator.wording import result_table
+
+    if shop.best() is None:
+        reasons = sorted({reason for trial in shop.trials.values() if (reason := _why(trial))})
+        raise NothingFeasible(
+            "nothing-ran",
+            f"none of {len(shop.trials)} points could be measured: {'; '.join(reasons[:3])}",
+            hint="see results.csv and model_configurator.log",
+        )
+    say("Optimized search results:")
+    unit = "inf/sec" if shop.goal.maximise else "micro-sec"
+    table = result_table(rows, unit, set_sizes=shop.form_b)
+    for stream in (sys.stdout, getattr(say, "file", sys.stdout)):
+        stream.write(table + "\n")
+    say(f"Compiled {shop.compiled()} binaries, measured {len(shop.trials)} points")
+
+
+def _why(trial: object) -> str:
+    from infertune.core.records import Trial
+    from infertune.targets.qaic.configurator.workshop import rate_and_latency
+
+    assert isinstance(trial, Trial)
+    return rate_and_latency(trial)[2]

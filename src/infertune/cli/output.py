@@ -1,0 +1,76 @@
+"""What commands print with: consoles for the two streams, JSON, and plain aligned tables.
+
+Figures and durations in words are in `core.words`; this module knows about streams and terminals.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+UNWRAPPED = 1000
+"""Columns of an output that is no terminal: wide enough that a row of a table stays one line for `grep` and `awk`."""
+
+_FIGURE = re.compile(r"[-+]?\d[\d.,]*( ?[%\w/]+)?( \(.*\))?|-?")
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def stdout_console() -> Console:
+    """For data."""
+    return _console(sys.stdout)
+
+
+def stderr_console() -> Console:
+    """For progress and logs."""
+    return _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    """Plain text on a stream that is no terminal, and where ``NO_COLOR`` or ``TERM=dumb`` asks for it."""
+    from rich.console import Console
+
+    plain = bool(os.environ.get("NO_COLOR")) or not stream.isatty()
+    return Console(
+        file=stream,
+        color_system=None if plain else "auto",
+        width=None if stream.isatty() or "COLUMNS" in os.environ else UNWRAPPED,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout. Raises ValueError for NaN and infinities."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Columns of plain text under their names, two spaces apart; columns of figures aligned to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place, name in enumerate(columns):
+        figures = bool(rows) and all(_FIGURE.fullmatch(row[place]) for row in rows)
+        made.add_column(name, justify="right" if figures else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def bytes_text(count: int) -> str:
+    """``410 MiB``, ``1.4 GiB``, ``12 B``: powers of 1024, two or three digits."""
+    size, unit = float(count), 0
+    while size >= 1000 and unit + 1 < len(_UNITS):
+        size, unit = size / 1024, unit + 1
+    digits = 1 if unit and size < 10 else 0
+    return f"{size:.{digits}f} {_UNITS[unit]}"

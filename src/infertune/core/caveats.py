@@ -1,0 +1,101 @@
+"""What a reader must know before trusting an answer, one sentence each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from infertune.core import history, stats, tallies, verdict, words
+from infertune.core.choice import Choice, Reading
+from infertune.core.findings import Answer
+from infertune.core.goal import latency_percent
+from infertune.core.records import Failed
+
+SURE = 0.95
+
+
+def caveats(answer: Answer, reading: Reading, chosen: Choice) -> tuple[str, ...]:
+    """In order of weight; empty for a complete, quiet, confirmed study."""
+    parts = (_of_the_study, _of_the_figures, _of_launches, _of_optimism, _of_limits, _of_checks, _of_baselines)
+    return tuple(sentence for part in parts for sentence in part(answer, reading, chosen))
+
+
+def _of_the_study(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    if answer.simulated:
+        yield "simulated: the figures do not come from a real device"
+    if reading.closed is None:
+        yield "the record has no closing line: the command was killed or is still running"
+    elif reading.closed.status == "interrupted":
+        yield f"interrupted: {reading.closed.why or 'stopped before the end'}"
+    if chosen.confirmation is not None and chosen.confirmation != reading.confirmations[-1]:
+        yield "a later search has no confirmed winner: this is the answer of the confirmation before it"
+
+
+def _of_the_figures(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    if answer.figures is None:
+        return
+    count = words.counted(answer.figures.launches, "launch")
+    coverage = stats.order_coverage(answer.figures.launches)
+    if not answer.confirmed:
+        yield f"unconfirmed: the figures come from {count} that also did the choosing, so they are likely optimistic"
+    elif coverage < SURE:
+        yield f"an interval over {count} covers the true median with {words.three(100 * coverage)} %; six give 96.9 %"
+    if answer.fidelity is None:
+        yield "the winner's outputs were not checked against the reference"
+
+
+def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    fresh = chosen.confirmation.launches if chosen.confirmation else ()
+    failed = sum(isinstance(launch.outcome, Failed) for launch in fresh)
+    flagged = sum(bool(launch.flags) for launch in fresh)
+    if failed:
+        yield f"{failed} of {words.counted(len(fresh), 'confirmation launch')} failed"
+    if flagged:
+        named = ", ".join(f"{name} {count}" for name, count in tallies.flags(fresh))
+        yield f"{flagged} of {words.counted(len(fresh), 'confirmation launch')} were flagged: {named}"
+
+
+def _of_optimism(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    """Choosing the highest of many noisy figures overstates it: say by how much, where it shows."""
+    if answer.winner is None or chosen.confirmation is None:
+        return
+    goal, trial = reading.terms.goal, reading.trial(answer.winner)
+    searched = history.sample(trial.point, (la for la in trial.launches if la.purpose in ("screen", "race")))
+    confirmed = history.sample(trial.point, chosen.confirmation.launches)
+    if not searched.runs:
+        return
+    estimate = verdict.merit(goal, searched)
+    excess = math.exp(estimate - verdict.merit(goal, confirmed)) - 1
+    if estimate > max(goal.score(m) for m in confirmed.measurements) and excess >= verdict.MARGIN:
+        yield f"the search's estimate of the winner was optimistic by {words.three(100 * excess)} %"
+
+
+def _of_limits(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    """A percentile judged on fewer requests than its floor may not hold for more of them."""
+    if answer.figures is None:
+        return
+    goal, requests = reading.terms.goal, answer.figures.requests
+    asked = [(goal.metric, f"min {goal.metric}"), *((limit.metric, limit.text) for limit in goal.limits)]
+    for metric, text in asked:
+        percent = latency_percent(metric)
+        floor = stats.percentile_floor(percent) if percent else 0
+        if requests < floor:
+            yield f"`{text}` was judged on {words.counted(requests, 'request')}; {metric} needs {floor}"
+
+
+def _of_checks(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    """A check that could not be made counts as failed, which is not the same as wrong outputs."""
+    unmade = (f.reason for f in reading.terms.fidelities.values() if f.inputs == 0 and f.reason and not f.cosine)
+    for reason in dict.fromkeys(unmade):
+        if not reason.startswith("same arithmetic as"):
+            yield f"outputs could not be checked against the reference: {reason}"
+
+
+def _of_baselines(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    """Baselines that were never tried are only worth a word beside a confirmed winner."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in answer.absent:
+        if answer.confirmed or reason != tallies.NOT_MEASURED:
+            reasons.setdefault(reason, []).append(name)
+    for reason, names in reasons.items():
+        yield f"no figure for {', '.join(names)}: {reason}"

@@ -1,0 +1,111 @@
+"""What a study found, as plain records: made by `answer.answer`, read by reports, exports and the study itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infertune.core import words
+from infertune.core.history import Spent
+from infertune.core.records import Device, Fidelity, Interval, Model, Question
+from infertune.core.space import Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What was measured at one point. ``evidence`` is ``confirm`` for figures that may be reported as a result.
+
+    Percentiles are of all requests of all launches together, None below their sample floor. ``value`` is the goal's
+    own figure: samples per second, or seconds.
+    """
+
+    point: Point
+    evidence: str
+    launches: int
+    requests: int
+    in_flight: int
+    throughput: Interval
+    value: Interval
+    p50_ms: float | None
+    p90_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A baseline; ``speedup`` is how many times better the winner is, None where too few blocks are shared."""
+
+    name: str
+    figures: Figures
+    speedup: Interval | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureGroup:
+    """Points that failed for one reason."""
+
+    stage: str
+    kind: str
+    message: str
+    count: int
+    example: Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nearest:
+    """The point that comes closest to the goal, the limit it misses by most, and its own figure there, in words."""
+
+    point: Point
+    limit: str
+    measured: str
+    excess: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """``failed`` counts trials that never gave a figure; ``launches`` counts every one, failed or not."""
+
+    trials: int
+    launches: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The whole answer.
+
+    ``figures`` belong to the winner, and are a result only when ``confirmed``. ``best_rival`` names the best baseline
+    that met the goal (of all, where none did); ``absent`` holds baselines without a figure, with the reason.
+    ``flags`` counts launches by what their audit found.
+    """
+
+    status: str
+    question: Question
+    device: Device | None
+    winner: Point | None
+    why: str
+    confirmed: bool
+    figures: Figures | None
+    challenger: Figures | None
+    rivals: tuple[Rival, ...]
+    best_rival: str | None
+    absent: tuple[tuple[str, str], ...]
+    fidelity: Fidelity | None
+    fidelity_floor: float
+    nearest: Nearest | None
+    counts: Counts
+    failures: tuple[FailureGroup, ...]
+    flags: tuple[tuple[str, int], ...]
+    spent: Spent
+    budget_s: float | None
+    simulated: bool
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> Model:
+        return self.question.model
+
+    def rival(self, name: str | None) -> Rival | None:
+        return next((r for r in self.rivals if r.name == name), None)
+
+    def words(self, point: Point, in_flight: int | None = None) -> str:
+        return words.point(point, self.question.spaces, in_flight)

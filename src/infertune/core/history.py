@@ -1,0 +1,181 @@
+"""Readings of a study's record: what was tried, what it cost, and which launches may be reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from infertune.core.errors import DataError
+from infertune.core.records import (
+    Artifact,
+    Built,
+    Checked,
+    Closed,
+    Decided,
+    Device,
+    Entry,
+    Failed,
+    Fidelity,
+    Launch,
+    Measurement,
+    Opened,
+    Question,
+    Round,
+    Trial,
+)
+from infertune.core.space import Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The successful launches of one point, each with its block, oldest first."""
+
+    point: Point
+    runs: tuple[tuple[int, Measurement], ...]
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        return tuple(measurement for _, measurement in self.runs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """A decision and the launches made after it, none of which took part in choosing."""
+
+    finalists: tuple[Point, ...]
+    launches: tuple[Launch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """Where the study's time went, in seconds; ``confirm`` includes fidelity checks, ``other`` is the rest."""
+
+    search: float
+    build: float
+    measure: float
+    confirm: float
+    other: float
+
+    @property
+    def total(self) -> float:
+        return self.search + self.build + self.measure + self.confirm + self.other
+
+
+def question(entries: Sequence[Entry]) -> Question:
+    """The first line of the record. Raises `DataError` (id ``record-without-question``) when there is none."""
+    for entry in entries:
+        if isinstance(entry.event, Question):
+            return entry.event
+    raise DataError(
+        "record-without-question",
+        "the run record holds no question, so nothing was measured",
+        hint="start again with `infertune tune MODEL -o RUN`",
+    )
+
+
+def launches(entries: Iterable[Entry]) -> tuple[Launch, ...]:
+    return tuple(e.event for e in entries if isinstance(e.event, Launch))
+
+
+def trials(entries: Iterable[Entry]) -> tuple[Trial, ...]:
+    """Every point that was built or launched, in the order work on it began; points only asked for are left out."""
+    found: dict[Point, list[Launch]] = {}
+    builds: dict[Point, Artifact | Failed] = {}
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, Built):
+            builds[event.point] = event.outcome
+            found.setdefault(event.point, [])
+        elif isinstance(event, Launch):
+            found.setdefault(event.point, []).append(event)
+    return tuple(Trial(point=p, launches=tuple(ls), build=builds.get(p)) for p, ls in found.items())
+
+
+def sample(point: Point, among: Iterable[Launch]) -> Sample:
+    """The launches of ``point`` that completed at least one request."""
+    runs = ((launch.block, launch.outcome) for launch in among if launch.point == point)
+    return Sample(point=point, runs=tuple((b, m) for b, m in runs if isinstance(m, Measurement) and _counts(m)))
+
+
+def _counts(measurement: Measurement) -> bool:
+    return len(measurement.latencies_ns) > 0 and measurement.wall_ns > 0
+
+
+def failure(trial: Trial) -> Failed | None:
+    """Why a trial gave no figure; None when at least one launch did (or none was tried yet)."""
+    if sample(trial.point, trial.launches).runs:
+        return None
+    if isinstance(trial.build, Failed):
+        return trial.build
+    failed = [launch.outcome for launch in trial.launches if isinstance(launch.outcome, Failed)]
+    return failed[-1] if failed else None
+
+
+def fidelities(entries: Iterable[Entry]) -> dict[Point, Fidelity]:
+    """The last fidelity check of every point that had one."""
+    return {e.event.fidelity.point: e.event.fidelity for e in entries if isinstance(e.event, Checked)}
+
+
+def closed(entries: Sequence[Entry]) -> Closed | None:
+    """How the last command ended; None when the record just stops (killed, or still running)."""
+    last = entries[-1].event if entries else None
+    return last if isinstance(last, Closed) else None
+
+
+def budget_s(entries: Iterable[Entry]) -> float | None:
+    """The budget of the last command."""
+    budgets = [e.event.budget_s for e in entries if isinstance(e.event, Opened)]
+    return budgets[-1] if budgets else None
+
+
+def spent(entries: Sequence[Entry]) -> Spent:
+    """Builds that overlapped measuring may add up to more than the study's time; ``other`` is then 0."""
+    totals = dict.fromkeys(("search", "build", "measure", "confirm"), 0.0)
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, Round):
+            totals["search"] += event.think_s
+        elif isinstance(event, Built):
+            totals["build"] += event.wall_s
+        elif isinstance(event, Checked):
+            totals["confirm"] += event.wall_s
+        elif isinstance(event, Launch):
+            totals["confirm" if event.purpose == "confirm" else "measure"] += event.wall_s
+    at_s = entries[-1].at_s if entries else 0.0
+    return Spent(**totals, other=max(0.0, round(at_s - sum(totals.values()), 9)))
+
+
+def confirmations(entries: Iterable[Entry]) -> tuple[Confirmation, ...]:
+    """Decisions with their fresh launches, oldest first.
+
+    A study that is extended decides again, and launches confirmed before have then taken part in choosing, so they
+    belong to the older decision only. A decision written again with no search in between (a resumed confirmation)
+    is the same one.
+    """
+    found: list[Confirmation] = []
+    searched = True
+    for entry in entries:
+        event = entry.event
+        if isinstance(event, Decided):
+            before = () if searched or not found else found.pop().launches
+            found.append(Confirmation(finalists=event.finalists, launches=before))
+            searched = False
+        elif isinstance(event, Launch) and event.purpose == "confirm" and found:
+            found[-1] = replace(found[-1], launches=(*found[-1].launches, event))
+        elif isinstance(event, Launch) and event.purpose in ("screen", "race"):
+            searched = True
+    return tuple(found)
+
+
+def simulated(asked: Question, among: Iterable[Launch]) -> bool:
+    """Whether any figure comes from a simulated device."""
+    outcomes = (launch.outcome for launch in among)
+    return any(d.simulated for d in asked.devices) or any(isinstance(m, Measurement) and m.simulated for m in outcomes)
+
+
+def device_of(asked: Question, point: Point | None) -> Device | None:
+    """The device a point ran on; the first one for None."""
+    for device in asked.devices:
+        if point is None or (device.target, device.name) == (point.target, point.device):
+            return device
+    return None

@@ -1,0 +1,352 @@
+"""The records that cross every boundary. Plain frozen data; `wire` turns them into JSON and back.
+
+Units are in names: ``_ns`` whole nanoseconds, ``_s`` seconds, ``_bytes`` bytes. Throughput is samples per second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from infertune.core.space import Point, Value
+from infertune.core.subjects import Device as Device
+from infertune.core.subjects import Feed as Feed
+from infertune.core.subjects import Model as Model
+from infertune.core.subjects import Named as Named
+from infertune.core.subjects import RawNs as RawNs
+from infertune.core.subjects import TensorSpec as TensorSpec
+from infertune.core.subjects import facts as facts
+
+# ---------------------------------------------------------------- plans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How one launch measures: warm up, then measure until both the minimum time and count are met, or the cap."""
+
+    warmup_s: float = 0.25
+    warmup_count: int = 3
+    min_time_s: float = 0.75
+    min_count: int = 20
+    cap_s: float = 10.0
+    check_inputs: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """The built thing on disk. ``path`` is a folder inside the cache; many points share one."""
+
+    key: str
+    path: str
+    size_bytes: int
+    build_s: float
+    reused: bool = False
+
+
+# ---------------------------------------------------------------- jobs (what a worker is asked to do)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeJob:
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeJob:
+    """Read the ONNX file ``path`` with symbols bound by ``shapes``; the reply is a `Model`."""
+
+    path: str
+    shapes: tuple[tuple[str, int], ...]
+    batch_symbol: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildJob:
+    """Build ``model`` for ``point`` into the empty folder ``into``."""
+
+    model: Model
+    point: Point
+    into: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureJob:
+    model: Model
+    point: Point
+    artifact: str
+    plan: Plan
+    feed: Feed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferJob:
+    """Run ``count`` inputs of ``feed`` one batch at a time and save outputs to the ``.npz`` file ``into``."""
+
+    model: Model
+    point: Point
+    artifact: str
+    feed: Feed
+    count: int
+    into: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportJob:
+    """Write what deploys ``point`` into the folder ``into``."""
+
+    model: Model
+    point: Point
+    artifact: str
+    into: str
+
+
+Job = ProbeJob | DescribeJob | BuildJob | MeasureJob | InferJob | ExportJob
+
+# ---------------------------------------------------------------- outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One part of each request's latency (enqueue, pre, execute, post), as the runtime tells it."""
+
+    name: str
+    samples_ns: RawNs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What else happened on the host while a launch measured; shares are of all effective CPUs' time."""
+
+    own_cpu: float = 0.0
+    foreign_cpu: float = 0.0
+    steal: float = 0.0
+    involuntary_switches_per_s: float = 0.0
+    throttled_periods: int = 0
+    psi_some: float = 0.0
+    load_average: float = 0.0
+    peak_rss_bytes: int = 0
+    clock_jump_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One measured window in a fresh process.
+
+    ``latencies_ns[i]`` belongs to the request that completed at ``ends_ns[i]`` after the window opened; requests of
+    ``batch`` samples, ``in_flight`` outstanding at any time. ``settings`` is what the runtime itself reports back.
+    """
+
+    batch: int
+    in_flight: int
+    wall_ns: int
+    latencies_ns: RawNs
+    ends_ns: RawNs
+    setup_ns: int
+    first_ns: int
+    warmup_count: int
+    phases: tuple[Phase, ...] = ()
+    conditions: Conditions = Conditions()
+    settings: Named = ()
+    warmed: bool = True
+    simulated: bool = False
+
+
+FailureKind = Literal["illegal", "compiler", "memory", "timeout", "crash", "device", "output"]
+FailureStage = Literal["build", "load", "measure", "verify"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A candidate that failed: a fact about the space, not an error of ours. ``log`` is the tail of its output."""
+
+    stage: FailureStage
+    kind: FailureKind
+    message: str
+    log: str = ""
+
+
+Outcome = Measurement | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A job that left files behind (build, infer, export)."""
+
+    files: tuple[str, ...]
+    facts: Named = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a probe found."""
+
+    devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An `InfertuneError` that a worker met; raised again in the coordinating process."""
+
+    family: str
+    id: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """A bug that a worker met."""
+
+    message: str
+    traceback: str
+
+
+Reply = Measurement | Failed | Saved | Found | Model
+WorkerReply = Measurement | Failed | Saved | Found | Model | Refused | Broken
+
+Purpose = Literal["screen", "race", "confirm", "measure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """One measured run in a fresh worker process: the statistical unit."""
+
+    point: Point
+    purpose: Purpose
+    block: int
+    outcome: Outcome
+    flags: tuple[str, ...]
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A point and its launches, oldest first; ``build`` is set when it never got as far as a launch."""
+
+    point: Point
+    launches: tuple[Launch, ...] = ()
+    build: Artifact | Failed | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A value with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fidelity:
+    """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs."""
+
+    point: Point
+    cosine: float
+    max_abs: float
+    max_rel: float
+    top1: float | None
+    inputs: int
+    reason: str = ""
+
+
+# ---------------------------------------------------------------- the study's record (append-only)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnobFact:
+    name: str
+    stage: str
+    default: Value
+    values: tuple[Value, ...]
+    doc: str
+    spelling: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceFact:
+    """What the record keeps of a space, so that a report needs nothing but the run folder."""
+
+    target: str
+    device: str
+    knobs: tuple[KnobFact, ...]
+    rules: tuple[str, ...]
+    baselines: tuple[tuple[str, Point], ...]
+    legal: int
+    raw: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a study asks. Written first, never changed; a resume must ask the same."""
+
+    model: Model
+    devices: tuple[Device, ...]
+    spaces: tuple[SpaceFact, ...]
+    goal: str
+    strategy: str
+    seed: int
+    feed: Feed
+    host: Named
+    made_at: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A command began (or resumed) work on the study with this much budget in total."""
+
+    budget_s: float
+    max_trials: int | None
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """Points a strategy asked for, recorded before any work on them."""
+
+    points: tuple[Point, ...]
+    think_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    point: Point
+    outcome: Artifact | Failed
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A fidelity check and what it cost."""
+
+    fidelity: Fidelity
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The race is over: who goes into confirmation, and why."""
+
+    finalists: tuple[Point, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """The command ended: ``ok``, ``interrupted`` or ``nothing_feasible``."""
+
+    status: str
+    why: str
+
+
+Event = Question | Opened | Round | Built | Launch | Checked | Decided | Closed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the record: ``seq`` from 1, ``at_s`` seconds of study time spent when it was written."""
+
+    seq: int
+    at_s: float
+    event: Event

@@ -1,0 +1,130 @@
+"""The seams: what a target, session, strategy, store, clock, shell and executor must be. Fakes: `infertune.testing`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from infertune.core.goal import Goal
+from infertune.core.records import (
+    BuildJob,
+    Device,
+    Entry,
+    Event,
+    ExportJob,
+    Failed,
+    InferJob,
+    Job,
+    MeasureJob,
+    Measurement,
+    Model,
+    Phase,
+    Reply,
+    Saved,
+    Trial,
+)
+from infertune.core.space import Point, Space
+
+
+class Clock(Protocol):
+    """Monotonic time."""
+
+    def now_ns(self) -> int: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A finished program: exit code (negative: killed by that signal), whether it ran out of time, output tail."""
+
+    code: int
+    timed_out: bool
+    tail: str
+    wall_s: float
+
+
+class Shell(Protocol):
+    """Runs programs. Output goes to ``log``; the whole process tree is dead when this returns."""
+
+    def run(
+        self, argv: Sequence[str], *, timeout_s: float, log: str, env: Mapping[str, str] | None, cwd: str | None
+    ) -> Done: ...
+
+
+class CandidateFailed(Exception):  # noqa: N818  not an error of ours: a fact about a point
+    """How a target tells that a candidate failed, when it knows better than the worker that catches this."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(failed.message)
+        self.failed = failed
+
+
+class Target(Protocol):
+    """A way to build and run models on one kind of device. A module satisfies it (see ``targets/``).
+
+    ``contends`` names what its measurements need for themselves: with ``"host_cpu"`` no build may overlap them.
+    ``automatic`` says whether `tune` uses the target without being asked.
+    ``requires`` names the Python packages to import and the ``pip install`` words that bring them.
+    `probe`, `build`, `measure`, `infer` and `export` run inside a worker process; only `space` and
+    `toolchain` run in the coordinating process and must import nothing heavy. A candidate that fails is told by
+    `CandidateFailed`; any other exception of a runtime is classified by the worker.
+    """
+
+    name: str
+    title: str
+    contends: frozenset[str]
+    automatic: bool
+    requires: Mapping[str, str]
+
+    def probe(self, shell: Shell) -> tuple[Device, ...]: ...
+
+    def space(self, model: Model, device: Device, goal: Goal) -> Space: ...
+
+    def build(self, job: BuildJob, shell: Shell) -> Saved: ...
+
+    def measure(self, job: MeasureJob, clock: Clock, shell: Shell) -> Measurement: ...
+
+    def infer(self, job: InferJob, shell: Shell) -> Saved: ...
+
+    def export(self, job: ExportJob) -> Saved: ...
+
+
+class Session(Protocol):
+    """A loaded model inside the worker, for `measure.drive`. Slots are 0 .. ``in_flight`` - 1."""
+
+    in_flight: int
+
+    def start(self, slot: int) -> None:
+        """Send one request on a free slot; returns at once."""
+
+    def wait(self) -> Sequence[tuple[int, int]]:
+        """Block until at least one request is done; (slot, completion time in ns of the clock) of all that are."""
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Parts of the latencies of the requests completed since the last call, in completion order."""
+
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """What the runtime reports back about its own configuration."""
+
+    def close(self) -> None:
+        """Abandon what is outstanding and let go of the runtime."""
+
+
+Strategy = Callable[[Sequence[Space], Sequence[Trial], Goal, int, int], Sequence[Point]]
+"""(spaces, history, goal, how many, seed) -> points to try next; empty means done. A pure function."""
+
+
+class Store(Protocol):
+    """An append-only record. `append` returns only when the entry is on disk."""
+
+    def append(self, event: Event, at_s: float) -> Entry: ...
+
+    def entries(self) -> Iterable[Entry]: ...
+
+
+class Executor(Protocol):
+    """Runs jobs in fresh worker processes, here or elsewhere."""
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply: ...

@@ -1,0 +1,52 @@
+"""When nothing meets the goal: which point comes closest, and which limit it misses."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import replace
+
+from infertune.core import words
+from infertune.core.findings import Nearest
+from infertune.core.goal import Limit, latency_percent, metric_value, worst_excess
+from infertune.core.history import Sample
+from infertune.core.verdict import Terms, cosine
+
+
+def nearest(terms: Terms, samples: Iterable[Sample]) -> Nearest | None:
+    """The measured point with the least sum of log excesses over all limits, fidelity included; None without any."""
+    misses = [(sum(_excess(terms, s, limit) for limit in _limits(terms)), s) for s in samples if s.runs]
+    if not misses:
+        return None
+    total, closest = min(misses, key=lambda miss: (miss[0], str(miss[1].point)))
+    binding = max(_limits(terms), key=lambda limit: _excess(terms, closest, limit))
+    return Nearest(point=closest.point, limit=binding.text, measured=_measured(terms, closest, binding), excess=total)
+
+
+def _limits(terms: Terms) -> tuple[Limit, ...]:
+    floor = terms.goal.fidelity_floor
+    fidelity = Limit(metric="fidelity", below=False, bound=floor, text=f"fidelity >= {floor:g}")
+    return (*(limit for limit in terms.goal.limits if limit.metric != "fidelity"), fidelity)
+
+
+def _excess(terms: Terms, sample: Sample, limit: Limit) -> float:
+    if limit.metric != "fidelity":
+        return worst_excess(replace(terms.goal, limits=(limit,)), sample.point, sample.measurements)
+    found = cosine(terms, sample.point)
+    return 0.0 if found is None else limit.excess(found)
+
+
+def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
+    if limit.metric == "fidelity":
+        found = cosine(terms, sample.point)
+        return "not checked" if found is None else f"{found:.4f}"
+    if limit.metric in ("batch", "cores"):
+        return str(sample.point.number(limit.metric, 1))
+    return with_unit(limit.metric, statistics.median(metric_value(limit.metric, m) for m in sample.measurements))
+
+
+def with_unit(metric: str, value: float) -> str:
+    """``31.2 ms``, ``412 MB``, ``812/s``."""
+    if latency_percent(metric) is not None:
+        return f"{words.three(value * 1e3)} ms"
+    return f"{words.three(value / 1e6)} MB" if metric == "memory" else f"{words.three(value)}/s"

@@ -1,0 +1,194 @@
+"""Knobs, rules, points and spaces: what can be set, what may be combined, and which combinations exist."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from infertune.core.errors import UsageError, nearest
+
+Value = int | str
+Stage = Literal["build", "run"]
+AUTO = 0  # for cores, instances and set_size: left to the runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntRange:
+    """Whole numbers from ``low`` to ``high``, both included."""
+
+    low: int
+    high: int
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low}..{self.high}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextForm:
+    """Texts that match ``pattern`` (a regular expression) as a whole; ``shown`` says so in words."""
+
+    pattern: str
+    shown: str
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """One setting.
+
+    ``values`` is what a search tries; ``allowed`` what a person may ask for (never less than ``values``).
+    ``stage`` says whether a new value needs a new artifact. ``spelling`` is the name the tool underneath uses.
+    """
+
+    name: str
+    stage: Stage
+    default: Value
+    values: tuple[Value, ...]
+    allowed: tuple[Value, ...] | IntRange | TextForm
+    doc: str
+    spelling: str
+
+    def with_values(self, values: tuple[Value, ...]) -> Knob:
+        """The same knob, searched over ``values``. Raises `UsageError` for a value outside ``allowed``."""
+        for value in values:
+            if value not in self.allowed:
+                shown = ", ".join(map(str, self.allowed)) if isinstance(self.allowed, tuple) else self.allowed
+                raise UsageError(
+                    "value-outside-space",
+                    f"knob `{self.name}` cannot be `{value}` here",
+                    hint=f"allowed on this machine: {shown}",
+                )
+        return replace(self, values=tuple(dict.fromkeys(values)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One value for every knob of one target on one device: the only identity of a candidate."""
+
+    target: str
+    device: str
+    settings: tuple[tuple[str, Value], ...]
+
+    @staticmethod
+    def of(target: str, device: str, values: Mapping[str, Value]) -> Point:
+        return Point(target=target, device=device, settings=tuple(sorted(values.items())))
+
+    @property
+    def values(self) -> dict[str, Value]:
+        return dict(self.settings)
+
+    def __getitem__(self, knob: str) -> Value:
+        for name, value in self.settings:
+            if name == knob:
+                return value
+        raise KeyError(knob)
+
+    def get(self, knob: str, default: Value) -> Value:
+        return self.values.get(knob, default)
+
+    def number(self, knob: str, default: int = 0) -> int:
+        """The value of a whole-number knob; ``default`` where the space has no such knob."""
+        value = self.get(knob, default)
+        return value if isinstance(value, int) else default
+
+    def but(self, **changes: Value) -> Point:
+        """A copy with some knobs changed."""
+        return Point.of(self.target, self.device, {**self.values, **changes})
+
+    def __str__(self) -> str:
+        return f"{self.target}: " + " ".join(f"{name}={value}" for name, value in self.settings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A legality condition over knobs, with its reason in words (shown to people)."""
+
+    reason: str
+    holds: Callable[[Mapping[str, Value]], bool] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A named point people start from (a runtime's default, a hint); measured beside the winner."""
+
+    name: str
+    point: Point
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """A target's knobs, rules and seed points for one model on one device."""
+
+    target: str
+    device: str
+    knobs: tuple[Knob, ...]
+    rules: tuple[Rule, ...] = ()
+    seeds: tuple[Point, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+
+    def knob(self, name: str) -> Knob:
+        """Raises `UsageError` with the nearest name when there is no such knob."""
+        for knob in self.knobs:
+            if knob.name == name:
+                return knob
+        names = [k.name for k in self.knobs]
+        raise UsageError(
+            "unknown-knob",
+            f"`{name}` is not a knob of target `{self.target}`",
+            hint=f"{nearest(name, names)}knobs: {', '.join(names)}",
+        )
+
+    def point(self, **values: Value) -> Point:
+        """A point from some values, every other knob at its default. Legality is not checked."""
+        for name in values:
+            self.knob(name)
+        return Point.of(self.target, self.device, {k.name: values.get(k.name, k.default) for k in self.knobs})
+
+    def why_illegal(self, point: Point) -> str | None:
+        """The reason in words, or None for a legal point. Values need only be allowed, not searched."""
+        values = point.values
+        if set(values) != {k.name for k in self.knobs}:
+            return "a point has exactly one value for every knob"
+        for knob in self.knobs:
+            if values[knob.name] not in knob.allowed:
+                return f"{knob.name} cannot be {values[knob.name]}"
+        return next((rule.reason for rule in self.rules if not rule.holds(values)), None)
+
+    def points(self) -> Iterator[Point]:
+        """Every legal point over the searched values, in a fixed order."""
+        names = [k.name for k in self.knobs]
+        for combo in itertools.product(*(k.values for k in self.knobs)):
+            values = dict(zip(names, combo, strict=True))
+            if all(rule.holds(values) for rule in self.rules):
+                yield Point.of(self.target, self.device, values)
+
+    def size(self) -> tuple[int, int]:
+        """(legal points, all combinations) over the searched values."""
+        raw = 1
+        for knob in self.knobs:
+            raw *= len(knob.values)
+        return sum(1 for _ in self.points()), raw
+
+    def build_part(self, point: Point) -> tuple[tuple[str, Value], ...]:
+        """The build-stage values of a point: points that agree here share one artifact."""
+        build = {k.name for k in self.knobs if k.stage == "build"}
+        return tuple((name, value) for name, value in point.settings if name in build)
+
+    def narrowed(self, wanted: Mapping[str, tuple[Value, ...]]) -> Space:
+        """The same space searched over other values of some knobs; knobs it does not have are ignored."""
+        knobs = tuple(k.with_values(wanted[k.name]) if k.name in wanted else k for k in self.knobs)
+        space = replace(self, knobs=knobs)
+        inside = {k.name: set(k.values) for k in knobs}
+        seeds = tuple(s for s in self.seeds if all(v in inside[n] for n, v in s.settings))
+        return replace(space, seeds=seeds)

@@ -1,0 +1,122 @@
+"""What is measured and how it is told: raw samples, facts, models, inputs, devices. `records` re-exports it all."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+class RawNs(Sequence[int]):
+    """Raw nanosecond samples in order: eight bytes each in memory, compressed when stored."""
+
+    __slots__ = ("_samples",)
+
+    def __init__(self, samples: Iterable[int] = ()) -> None:
+        self._samples = array("q", samples)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> RawNs: ...
+    def __getitem__(self, index: int | slice) -> int | RawNs:
+        return RawNs(self._samples[index]) if isinstance(index, slice) else self._samples[index]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._samples)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RawNs | tuple) and len(self) == len(other) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._samples))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[np.int64]:  # noqa: FBT001
+        return np.array(self._samples, dtype=dtype or np.int64)
+
+    def __repr__(self) -> str:
+        return f"RawNs({len(self)} samples)"
+
+
+Named = tuple[tuple[str, str], ...]
+"""Facts as (name, text) pairs, in a fixed order."""
+
+
+def facts(**pairs: object) -> Named:
+    """`Named` from keyword arguments; None is left out."""
+    return tuple((name, str(value)) for name, value in pairs.items() if value is not None)
+
+
+# ---------------------------------------------------------------- models
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """An input or output. ``dims`` holds numbers and symbols; ``below`` the exclusive bound of integer inputs."""
+
+    name: str
+    dtype: str  # numpy name: float32, int64, bool, ...
+    dims: tuple[int | str, ...]
+    below: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A prepared ONNX file and its digest.
+
+    ``batch_symbol`` is the symbol of the batch dimension, None when the batch is fixed at ``fixed_batch``.
+    ``shapes`` binds every other symbol.
+    """
+
+    path: str
+    digest: str
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    batch_symbol: str | None
+    fixed_batch: int
+    shapes: tuple[tuple[str, int], ...]
+    opset: int
+    parameters: int
+    weight_bytes: int
+
+    def dims(self, tensor: TensorSpec, batch: int) -> tuple[int, ...]:
+        """The concrete shape of an input at ``batch``. Raises KeyError for a symbol that nothing binds."""
+        bound = dict(self.shapes)
+        if self.batch_symbol is not None:
+            bound[self.batch_symbol] = batch
+        return tuple(d if isinstance(d, int) else bound[d] for d in tensor.dims)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """Where inputs come from: an ``.npz`` with one array per input (first axis: samples), or a seed."""
+
+    seed: int
+    path: str | None = None
+
+
+# ---------------------------------------------------------------- devices
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What a target found. ``units``: compute units usable by us (CPUs after quota and affinity, NSPs, ...)."""
+
+    name: str
+    target: str
+    title: str
+    units: int
+    memory_bytes: int
+    precisions: tuple[str, ...]
+    versions: Named
+    health: str = "ready"
+    facts: Named = ()
+    simulated: bool = False

@@ -1,0 +1,65 @@
+"""What failed, what was flagged and what is missing, counted."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from infertune.core import history
+from infertune.core.choice import Reading, all_runs
+from infertune.core.findings import Counts, FailureGroup
+from infertune.core.records import Failed, Launch, Trial
+from infertune.core.space import Point
+
+NOT_MEASURED = "not measured"
+
+
+def counts(reading: Reading) -> Counts:
+    failed = sum(history.failure(trial) is not None for trial in reading.trials)
+    return Counts(trials=len(reading.trials), launches=len(reading.launches), failed=failed)
+
+
+def failures(tried: Iterable[Trial]) -> tuple[FailureGroup, ...]:
+    """Failed trials grouped by stage, kind and message with its numbers left out; most frequent first."""
+    groups: dict[tuple[str, str, str], list[tuple[Point, Failed]]] = {}
+    for trial in tried:
+        failed = history.failure(trial)
+        if failed is not None:
+            groups.setdefault((failed.stage, failed.kind, _shape(failed.message)), []).append((trial.point, failed))
+    found = [_group(members) for members in groups.values()]
+    return tuple(sorted(found, key=lambda group: -group.count))
+
+
+def _group(members: list[tuple[Point, Failed]]) -> FailureGroup:
+    point, failed = members[0]
+    return FailureGroup(stage=failed.stage, kind=failed.kind, message=failed.message, count=len(members), example=point)
+
+
+def _shape(message: str) -> str:
+    first = message.strip().splitlines()[:1]
+    return re.sub(r"0x[0-9a-fA-F]+|\d+", "N", first[0] if first else "")
+
+
+def flags(launched: Iterable[Launch]) -> tuple[tuple[str, int], ...]:
+    """Launches by flag, without the figures that a flag may carry; most frequent first."""
+    names = Counter(name for launch in launched for name in flag_names(launch))
+    return tuple(sorted(names.items(), key=lambda item: (-item[1], item[0])))
+
+
+def flag_names(launch: Launch) -> tuple[str, ...]:
+    """``foreign_cpu`` of ``foreign_cpu 12%``, each once."""
+    return tuple(dict.fromkeys(re.split(r"[^\w-]", flag, maxsplit=1)[0] for flag in launch.flags))
+
+
+def absent(reading: Reading) -> tuple[tuple[str, str], ...]:
+    """Baselines without a figure, each with the reason."""
+    found = []
+    for name, point in reading.baselines:
+        trial = reading.trial(point)
+        failed = history.failure(trial)
+        if failed is not None:
+            found.append((name, f"{failed.kind} at {failed.stage}: {failed.message}"))
+        elif not all_runs(trial).runs:
+            found.append((name, NOT_MEASURED))
+    return tuple(found)

@@ -1,0 +1,178 @@
+"""Which of several measured points to recommend, and in what words: pure rules over launches.
+
+Two points differ only when the interval of their block-by-block ratio leaves out 1.00 *and* the ratio itself reaches
+3 % (`MARGIN`): on a shared host smaller differences are within what neighbours cause.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from infertune.core import stats, words
+from infertune.core.goal import Goal, worst_excess
+from infertune.core.history import Sample
+from infertune.core.records import Fidelity, Interval, SpaceFact
+from infertune.core.space import Point
+
+MARGIN = 0.03
+ENOUGH = 3
+"""Fewest fresh launches behind a confirmed figure, and fewest shared blocks behind a ratio."""
+
+Relation = Literal["better", "worse", "same"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a point must meet to be recommended."""
+
+    goal: Goal
+    spaces: tuple[SpaceFact, ...]
+    fidelities: Mapping[Point, Fidelity]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """``winner`` may be a baseline; ``challenger`` is then the best point the search found, if it is another one."""
+
+    winner: Point
+    why: str
+    challenger: Point | None = None
+    tied: tuple[Point, ...] = ()
+
+
+def merit(goal: Goal, sample: Sample) -> float:
+    """Median score over launches (more is better)."""
+    return statistics.median(goal.score(m) for m in sample.measurements)
+
+
+def ratio(goal: Goal, ours: Sample, theirs: Sample) -> Interval | None:
+    """How many times better ``ours`` is, block by block: throughput ours / theirs, latency theirs / ours.
+
+    Several launches of one point in a block count by their median. None with fewer than `ENOUGH` shared blocks.
+    """
+    mine, other = _by_block(goal, ours), _by_block(goal, theirs)
+    shared = sorted(mine.keys() & other.keys())
+    if len(shared) < ENOUGH:
+        return None
+    return stats.ratio_interval([math.exp(mine[b]) for b in shared], [math.exp(other[b]) for b in shared])
+
+
+def _by_block(goal: Goal, sample: Sample) -> dict[int, float]:
+    scores: dict[int, list[float]] = {}
+    for block, measurement in sample.runs:
+        scores.setdefault(block, []).append(goal.score(measurement))
+    return {block: statistics.median(found) for block, found in scores.items()}
+
+
+def relation(found: Interval) -> Relation:
+    """``same`` unless the interval leaves out 1.00 and the difference reaches `MARGIN`."""
+    if found.low > 1.0 and found.value >= 1.0 + MARGIN:
+        return "better"
+    if found.high < 1.0 and found.value <= 1.0 / (1.0 + MARGIN):
+        return "worse"
+    return "same"
+
+
+def faithful(terms: Terms, point: Point) -> bool:
+    """False for a point whose outputs are known to be too far from the reference; see `cosine`."""
+    found = cosine(terms, point)
+    return found is None or found >= terms.goal.fidelity_floor
+
+
+def cosine(terms: Terms, point: Point) -> float | None:
+    """A point's own check, else the worst one of points with the same arithmetic; None where nothing was checked."""
+    own = terms.fidelities.get(point)
+    if own is not None:
+        return own.cosine
+    ours = arithmetic(point, terms.spaces)
+    return min((f.cosine for p, f in terms.fidelities.items() if arithmetic(p, terms.spaces) == ours), default=None)
+
+
+def arithmetic(point: Point, spaces: Sequence[SpaceFact]) -> tuple[object, ...]:
+    """What decides a point's outputs: the target, its precision and mode of execution, and what was built."""
+    space = words.space_of(point, spaces)
+    build = {knob.name for knob in space.knobs if knob.stage == "build"} if space else set()
+    built = tuple((name, value) for name, value in point.settings if name in build)
+    return point.target, point.device, point.get("precision", ""), point.get("execution_mode", ""), built
+
+
+def acceptable(terms: Terms, sample: Sample) -> bool:
+    """Measured, within every limit and not known to be unfaithful."""
+    measured = sample.measurements
+    return bool(measured) and faithful(terms, sample.point) and worst_excess(terms.goal, sample.point, measured) == 0.0
+
+
+def simplicity(point: Point, spaces: Sequence[SpaceFact]) -> tuple[int, int, int, str]:
+    """Sorts simpler points first: fewer requests in flight, smaller batch, fewer knobs off their default."""
+    depth = point.number("instances") * point.number("set_size")
+    return depth, point.number("batch"), len(words.changed(point, spaces)), str(point)
+
+
+def simpler(a: Point, b: Point, spaces: Sequence[SpaceFact]) -> Point:
+    """The one to take when nothing separates two points; always the same, whatever the order."""
+    return min(a, b, key=lambda point: simplicity(point, spaces))
+
+
+def decide(terms: Terms, finalists: Sequence[Sample], baselines: Sequence[tuple[str, Sample]]) -> Decision | None:
+    """The recommendation from confirmation launches; None when nothing confirmed is acceptable."""
+    fit = [s for s in finalists if len(s.runs) >= ENOUGH and acceptable(terms, s)]
+    rivals = [(n, s) for n, s in baselines if len(s.runs) >= ENOUGH and acceptable(terms, s)]
+    rival = max(rivals, key=lambda named: merit(terms.goal, named[1]), default=None)
+    if not fit:
+        return None if any(_pending(terms, s) for s in finalists) else _fallback(rival)
+    leader = max(fit, key=lambda sample: merit(terms.goal, sample))
+    tied = [s for s in fit if s is not leader and _same(terms, leader, s)]
+    champion = min([leader, *tied], key=lambda sample: simplicity(sample.point, terms.spaces))
+    decided = _against_default(terms, champion, rival)
+    if decided.winner != champion.point or not tied:
+        return decided
+    others = tuple(s.point for s in (leader, *tied) if s is not champion)
+    return replace(decided, why=decided.why + _tie_words(terms, champion, [leader, *tied]), tied=others)
+
+
+def _pending(terms: Terms, sample: Sample) -> bool:
+    """A finalist that is only short of launches may still win: nothing is decided without it."""
+    return len(sample.runs) < ENOUGH and acceptable(terms, sample)
+
+
+def _fallback(rival: tuple[str, Sample] | None) -> Decision | None:
+    if rival is None:
+        return None
+    name, sample = rival
+    return Decision(winner=sample.point, why=f"{name} is taken: no finalist met the goal in confirmation")
+
+
+def _same(terms: Terms, leader: Sample, other: Sample) -> bool:
+    """Without enough shared blocks two points cannot be told apart, so the higher median stands."""
+    found = ratio(terms.goal, leader, other)
+    return found is not None and relation(found) == "same"
+
+
+def _tie_words(terms: Terms, champion: Sample, equals: Sequence[Sample]) -> str:
+    other = next((s for s in equals if s is not champion), None)
+    found = ratio(terms.goal, champion, other) if other else None
+    if other is None or found is None:
+        return ""
+    named = words.point(other.point, terms.spaces)
+    return f"; a tie: nothing separates it from {named} ({words.times(found)} of it), so the simpler one is taken"
+
+
+def _against_default(terms: Terms, champion: Sample, rival: tuple[str, Sample] | None) -> Decision:
+    if rival is None:
+        return Decision(winner=champion.point, why="the best point found; no baseline could be compared with it")
+    name, default = rival
+    if default.point == champion.point:
+        return Decision(winner=champion.point, why=f"the default is as good: {name} is the best point found")
+    found = ratio(terms.goal, champion, default)
+    if found is None:
+        return Decision(winner=champion.point, why=f"the best point found; too few blocks shared with {name}")
+    state = relation(found)
+    if state == "better":
+        return Decision(winner=champion.point, why=f"{words.times(found)} of the best baseline, {name}")
+    verdict = "the default is as good" if state == "same" else "the default is better"
+    best = f"the best point found, {words.point(champion.point, terms.spaces)}, is {words.times(found)} of it"
+    return Decision(winner=default.point, why=f"{verdict}: {name}; {best}", challenger=champion.point)

@@ -1,0 +1,1 @@
+"""All contact with the world: processes, files, clocks, the host. Thin, no decisions."""

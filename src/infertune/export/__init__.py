@@ -1,0 +1,1 @@
+"""Exporting: the folder that deploys a winner, and reading it back."""

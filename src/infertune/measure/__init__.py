@@ -1,0 +1,1 @@
+"""Measuring: driving a session, watching the host meanwhile, planning and racing launches."""

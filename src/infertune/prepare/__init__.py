@@ -1,0 +1,1 @@
+"""Models and their inputs before any target sees them: checked, described, inspected, edited."""

@@ -1,0 +1,117 @@
+"""Exclusive bounds of whole-number inputs: how many rows the tables that they index have (a vocabulary, positions)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from infertune.prepare import graphs
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+
+# operators whose first input's values reach the output unchanged (perhaps some of them, perhaps rearranged)
+_CARRIES = frozenset(
+    (
+        "Cast", "CastLike", "Concat", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split",
+        "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    )
+)  # fmt: skip
+# operators that keep the shape of their first input, looked through when searching for a table's size
+_KEEPS_SHAPE = frozenset(("Cast", "DequantizeLinear", "Identity", "QuantizeLinear"))
+# com.microsoft embedding operators: place of the indices -> place of their table
+_EMBEDDINGS = {
+    "EmbedLayerNormalization": {0: 2, 1: 4, 8: 3},
+    "QEmbedLayerNormalization": {0: 2, 1: 4},
+}
+
+
+@dataclass(slots=True)
+class _Wiring:
+    """Who makes and who reads each tensor, in the main graph and all subgraphs; names are unique across them."""
+
+    readers: defaultdict[str, list[tuple[NodeProto, int]]] = field(default_factory=lambda: defaultdict(list))
+    makers: dict[str, NodeProto] = field(default_factory=dict)
+    dims: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    small: dict[str, TensorProto] = field(default_factory=dict)
+
+
+def index_bounds(model: ModelProto) -> dict[str, int]:
+    """Exclusive bounds by input name, where one is known: the smallest of all tables that the input's values index."""
+    wiring = _wire(graphs.inlined(model))
+    found = {port.name: _bounds(wiring, port.name) for port in model.graph.input}
+    return {name: min(bounds) for name, bounds in found.items() if bounds}
+
+
+def _wire(model: ModelProto) -> _Wiring:
+    wiring = _Wiring()
+    for scope in graphs.scopes(model):
+        for tensor in scope.initializers:
+            wiring.dims[tensor.name] = tuple(tensor.dims)
+            wiring.small[tensor.name] = tensor
+        for node in scope.body.node:
+            wiring.makers.update(dict.fromkeys(node.output, node))
+            for place, name in enumerate(node.input):
+                wiring.readers[name].append((node, place))
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.HasField("t"):
+                    wiring.dims[node.output[0]] = tuple(attribute.t.dims)
+                    wiring.small[node.output[0]] = attribute.t
+    return wiring
+
+
+def _bounds(wiring: _Wiring, start: str) -> set[int]:
+    """Follow the values of ``start`` to every place where they are used as indices."""
+    bounds: set[int] = set()
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for node, place in wiring.readers[name]:
+            bounds.update(_bound_here(wiring, node, place))
+            if node.op_type in _CARRIES and (place == 0 or node.op_type == "Concat"):
+                waiting.extend(node.output)
+    return bounds
+
+
+def _bound_here(wiring: _Wiring, node: NodeProto, place: int) -> Iterator[int]:
+    if node.op_type in ("Gather", "GatherElements", "GatherBlockQuantized") and place == 1:
+        name = "gather_axis" if node.op_type == "GatherBlockQuantized" else "axis"
+        yield from _size(wiring, node.input[0], _int_attribute(node, name, 0))
+    elif node.op_type == "OneHot" and place == 0:
+        yield from _scalar(wiring, node.input[1])
+    elif place in (tables := _EMBEDDINGS.get(node.op_type, {})) and tables[place] < len(node.input):
+        yield from _size(wiring, node.input[tables[place]], 0)
+
+
+def _int_attribute(node: NodeProto, name: str, default: int) -> int:
+    return next((a.i for a in node.attribute if a.name == name), default)
+
+
+def _size(wiring: _Wiring, table: str, axis: int) -> Iterator[int]:
+    """The number of rows of a table along ``axis``, where it is a stored tensor behind at most a few casts."""
+    for _ in range(8):
+        if table in wiring.dims:
+            dims = wiring.dims[table]
+            if -len(dims) <= axis < len(dims) and dims[axis] > 0:
+                yield dims[axis]
+            return
+        maker = wiring.makers.get(table)
+        if maker is None or maker.op_type not in _KEEPS_SHAPE or not maker.input:
+            return
+        table = maker.input[0]
+
+
+def _scalar(wiring: _Wiring, name: str) -> Iterator[int]:
+    from onnx import numpy_helper
+
+    tensor = wiring.small.get(name)
+    if tensor is not None and len(tensor.raw_data) + len(tensor.int64_data) + len(tensor.int32_data) > 0:
+        values = numpy_helper.to_array(tensor)
+        if values.size == 1 and values.dtype.kind in "iuf" and values.reshape(-1)[0] >= 1:
+            yield int(values.reshape(-1)[0])

@@ -1,0 +1,120 @@
+"""Names for the dimensions of a model's inputs, and which of them is the batch. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from infertune.core.errors import UsageError, nearest, quoted
+
+RawDim = int | str | None
+"""A number, a symbol as the file names it, or None for a dynamic dimension without a name."""
+
+_BATCH_NAMES = ("batch_size", "batch", "batchsize", "n", "b", "bs", "num_batch", "nbatch")
+# names that exporters invent, a new one for each input: tf2onnx `unk__12`, torch `input_ids_dynamic_axes_1`
+_INVENTED = re.compile(r"unk__\d+|.*_?dynamic_axes_\d+|\?|-1|none|unknown\w*", re.IGNORECASE)
+_LENGTH_LIKE = re.compile(r"seq|len|time|step|height|width|frame|token|past|dim|^[thwlsd]$", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """An input or output as the file states it; ``dims`` is None where not even the rank is known."""
+
+    name: str
+    dtype: str
+    dims: tuple[RawDim, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """Ports with every dimension a number or a symbol, and the batch: its symbol, or the number it is fixed at."""
+
+    inputs: tuple[tuple[int | str, ...], ...]
+    outputs: tuple[tuple[int | str, ...], ...]
+    batch_symbol: str | None
+    fixed_batch: int
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols of the inputs in order of appearance."""
+        return tuple(dict.fromkeys(d for dims in self.inputs for d in dims if isinstance(d, str)))
+
+
+def name_dims(inputs: Sequence[Port], outputs: Sequence[Port], batch_symbol: str | None = None) -> Naming:
+    """Name what has no name and find the batch.
+
+    A dynamic dimension without a name becomes ``input_ids.1`` (the port and the axis). The batch is the symbol of
+    axis 0 of the inputs; nameless ones, and names that an exporter invented for each input, count as one and the same.
+    ``batch_symbol`` overrides what is found. Raises `UsageError` when no input has that symbol.
+    """
+    batch, merged = _find_batch(inputs)
+    rename = dict.fromkeys(merged, batch) if batch else {}
+    named_in = tuple(_named(port, rename, batch) for port in inputs)
+    named_out = tuple(_named(port, rename, None) for port in outputs)
+    naming = Naming(inputs=named_in, outputs=named_out, batch_symbol=batch, fixed_batch=1)
+    if batch_symbol is not None:
+        if batch_symbol not in naming.symbols:
+            raise unknown_symbol(batch_symbol, naming.symbols)
+        return replace(naming, batch_symbol=batch_symbol)
+    return naming if batch else replace(naming, fixed_batch=_fixed_batch(named_in))
+
+
+def _named(port: Port, rename: dict[str, str], nameless_batch: str | None) -> tuple[int | str, ...]:
+    def name(axis: int, dim: RawDim) -> int | str:
+        if dim is None:
+            return nameless_batch if nameless_batch and axis == 0 else f"{port.name}.{axis}"
+        return rename.get(dim, dim) if isinstance(dim, str) else dim
+
+    return tuple(name(axis, dim) for axis, dim in enumerate(port.dims or ()))
+
+
+def _find_batch(inputs: Sequence[Port]) -> tuple[str | None, frozenset[str]]:
+    """(the batch symbol or None, the symbols of axis 0 that are renamed to it)."""
+    first = [port.dims[0] for port in inputs if port.dims]
+    dynamic = [dim for dim in first if not isinstance(dim, int)]
+    known = [dim for dim in dynamic if dim is not None and not _INVENTED.fullmatch(dim)]
+    invented = frozenset(dim for dim in dynamic if dim is not None and dim not in known)
+    preferred = sorted((d for d in set(known) if _is_batch_name(d)), key=lambda d: (-known.count(d), _rank(d), d))
+    if preferred:
+        return preferred[0], invented
+    if known:
+        return _shared(known), frozenset()
+    if len(set(dynamic)) == 1 and dynamic[0] is not None:
+        return dynamic[0], frozenset()
+    return (_unused_name(inputs) if dynamic else None), invented
+
+
+def _shared(known: Sequence[str]) -> str | None:
+    """The symbol that all, or else most, of the inputs have on axis 0, unless its name speaks of a length."""
+    likely = Counter(name for name in known if _PLAIN.fullmatch(name) and not _LENGTH_LIKE.search(name)).most_common(2)
+    tied = len(likely) == 2 and likely[0][1] == likely[1][1]
+    return likely[0][0] if likely and not tied else None
+
+
+def _is_batch_name(name: str) -> bool:
+    return bool(_PLAIN.fullmatch(name)) and (name.lower() in _BATCH_NAMES or "batch" in name.lower())
+
+
+def _rank(name: str) -> int:
+    return _BATCH_NAMES.index(name.lower()) if name.lower() in _BATCH_NAMES else len(_BATCH_NAMES)
+
+
+def _unused_name(inputs: Iterable[Port]) -> str:
+    taken = {dim for port in inputs for dim in port.dims or ()}
+    return next(name for name in ("batch", "batch_size", "batch_axis_0") if name not in taken)
+
+
+def _fixed_batch(inputs: Iterable[tuple[int | str, ...]]) -> int:
+    """Axis 0 of the inputs of two dimensions and more where they agree on a number; else 1."""
+    sizes = {dims[0] for dims in inputs if len(dims) > 1}
+    size = sizes.pop() if len(sizes) == 1 else 1
+    return size if isinstance(size, int) and size > 0 else 1
+
+
+def unknown_symbol(name: str, known: Sequence[str]) -> UsageError:
+    shown = f"its symbols: {quoted(', '.join(known))}" if known else "all its input dimensions are fixed numbers"
+    message = f"the model has no symbol `{quoted(name)}`"
+    return UsageError("unknown-symbol", message, hint=nearest(name, known) + shown)

@@ -1,0 +1,238 @@
+"""The report as titled sections of plain text, before any format: `text` and `markdown` only lay it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from infertune.core import stats, words
+from infertune.core.answer import answer
+from infertune.core.findings import Answer, Figures, Rival
+from infertune.core.goal import Goal, latency_percent, parse_goal
+from infertune.core.records import Entry, Interval, Named
+from infertune.report.inert import one_line
+from infertune.report.rows import Cell, Table, table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Text in columns under a header."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """``facts`` (label, text), then ``grid``, then ``notes``; any of them may be empty."""
+
+    title: str
+    facts: Named = ()
+    grid: Grid | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    title: str
+    sections: tuple[Section, ...]
+
+
+def report(entries: Sequence[Entry], files: Mapping[str, str], *, most_trials: int) -> Document:
+    """What a record says, as a document with at most ``most_trials`` rows of trials. Every text in it is inert."""
+    found = answer(entries)
+    sections = (
+        Section(title="", facts=tuple(_summary(found))),
+        _baselines(found),
+        Section(title="Where the time went", facts=tuple(_time(found))),
+        _failures(found),
+        _trials(found, table(entries), most_trials),
+        Section(title="Caveats", notes=tuple(map(one_line, found.caveats))),
+        Section(title="Files", facts=tuple((name, one_line(path)) for name, path in files.items())),
+    )
+    return Document(title=title(found), sections=tuple(s for s in sections if s.facts or s.grid or s.notes))
+
+
+def title(found: Answer) -> str:
+    """``bert-base (sequence_length=128): max throughput on Example CPU, 2 units``, marked when simulated."""
+    shapes = " ".join(f"{symbol}={size}" for symbol, size in found.model.shapes)
+    model = one_line(found.model.name, 200) + (f" ({one_line(shapes)})" if shapes else "")
+    device = f" on {one_line(found.device.title)}, {words.counted(found.device.units, 'unit')}" if found.device else ""
+    marked = "SIMULATED " if found.simulated else ""
+    return f"{marked}{model}: {one_line(found.question.goal)}{device}"
+
+
+# ---------------------------------------------------------------- the answer
+
+
+def _summary(found: Answer) -> Iterator[tuple[str, str]]:
+    if found.winner is None or found.figures is None:
+        yield from _no_winner(found)
+        return
+    goal, figures = parse_goal(found.question.goal), found.figures
+    yield "winner" if found.confirmed else "best so far", one_line(found.words(found.winner, figures.in_flight))
+    yield "why", one_line(found.why)
+    simulated = " (simulated)" if found.simulated else ""
+    yield "confirmed" if found.confirmed else "unconfirmed", goal_figure(goal, figures) + simulated
+    if not goal.maximise:
+        yield "throughput", measured(figures)
+    yield "latency", latency(figures)
+    yield "fidelity", _fidelity(found)
+
+
+def _no_winner(found: Answer) -> Iterator[tuple[str, str]]:
+    if found.nearest is None:
+        yield "winner", "none: nothing gave a figure" if found.counts.trials else "none yet: nothing was measured"
+        return
+    yield "winner", f"none: nothing met the goal `{one_line(found.question.goal)}`"
+    yield "closest", one_line(found.words(found.nearest.point))
+    yield "missed", f"`{one_line(found.nearest.limit)}`: measured {found.nearest.measured}"
+
+
+def goal_figure(goal: Goal, figures: Figures) -> str:
+    """The figure that the goal is about, with its interval; a percentile only above its sample floor."""
+    if goal.maximise:
+        return measured(figures)
+    short = _too_few(goal.metric, figures)
+    return f"{goal.metric} {short or _with_launches(figures.value, 1e3, 'ms', figures)}"
+
+
+def _too_few(metric: str, figures: Figures) -> str:
+    percent = latency_percent(metric)
+    floor = stats.percentile_floor(percent) if percent else 0
+    return f"not enough requests ({figures.requests} of {floor})" if figures.requests < floor else ""
+
+
+def measured(figures: Figures) -> str:
+    """``200 samples/s (198 to 202), median of 6 fresh launches``."""
+    return _with_launches(figures.throughput, 1.0, "samples/s", figures)
+
+
+def _with_launches(seen: Interval, scale: float, unit: str, figures: Figures) -> str:
+    launches = words.counted(figures.launches, "fresh launch" if figures.evidence == "confirm" else "launch")
+    value = f"{words.three(scale * seen.value)} {unit}"
+    if figures.launches == 1:
+        return f"{value}, {launches}"
+    return f"{value} ({words.three(scale * seen.low)} to {words.three(scale * seen.high)}), median of {launches}"
+
+
+def latency(figures: Figures) -> str:
+    """``p50 5.01 ms, p90 5.4 ms, p99 not enough requests (120 of 662); 2 requests in flight``."""
+    known = ((50.0, figures.p50_ms), (90.0, figures.p90_ms), (99.0, figures.p99_ms))
+    parts = [f"p{percent:g} {_percentile(percent, value, figures.requests)}" for percent, value in known]
+    return f"{', '.join(parts)}; {words.counted(figures.in_flight, 'request')} in flight"
+
+
+def _percentile(percent: float, value_ms: float | None, requests: int) -> str:
+    if value_ms is not None:
+        return f"{words.three(value_ms)} ms"
+    return f"not enough requests ({requests} of {stats.percentile_floor(percent)})"
+
+
+def _fidelity(found: Answer) -> str:
+    limit = f"limit {found.fidelity_floor:g}"
+    if found.fidelity is None:
+        return f"not checked ({limit})"
+    checked = words.counted(found.fidelity.inputs, "input")
+    return f"cosine {found.fidelity.cosine:.5f} to the f32 reference over {checked} ({limit})"
+
+
+# ---------------------------------------------------------------- baselines
+
+
+def _baselines(found: Answer) -> Section:
+    """The winner's goal figure beside every baseline's, and how many times better it is."""
+    goal = parse_goal(found.question.goal)
+    named = () if goal.metric in ("throughput", "p50") else (goal.metric,)
+    header = ("baseline", "samples/s", *named, "p50", "in flight", *(("winner is",) if found.confirmed else ()))
+    rows = tuple(_rival_row(found, named, rival) for rival in found.rivals)
+    beside = "measured in the same blocks" if found.confirmed else "unconfirmed"
+    return Section(title=f"Baselines, {beside}", grid=Grid(header=header, rows=rows) if rows else None)
+
+
+def _rival_row(found: Answer, named: Sequence[str], rival: Rival) -> tuple[str, ...]:
+    seen = rival.figures
+    best = " (best)" if found.confirmed and rival.name == found.best_rival and len(found.rivals) > 1 else ""
+    throughput = words.interval(seen.throughput) if seen.launches > 1 else words.three(seen.throughput.value)
+    values = ("-" if _too_few(metric, seen) else f"{words.three(seen.value.value * 1e3)} ms" for metric in named)
+    p50 = "-" if seen.p50_ms is None else f"{words.three(seen.p50_ms)} ms"
+    speedup = (_speedup(found, rival),) if found.confirmed else ()
+    return one_line(rival.name) + best, throughput, *values, p50, str(seen.in_flight), *speedup
+
+
+def _speedup(found: Answer, rival: Rival) -> str:
+    if rival.figures.point == found.winner:
+        return "this one"
+    return words.times(rival.speedup) if rival.speedup else "-"
+
+
+# ---------------------------------------------------------------- costs and failures
+
+
+def _time(found: Answer) -> Iterator[tuple[str, str]]:
+    spent = found.spent
+    for name in ("search", "build", "measure", "confirm", "other"):
+        seconds: float = getattr(spent, name)
+        yield name, f"{words.seconds(seconds)} ({100 * seconds / spent.total:.0f} %)" if spent.total else "0.0 s"
+    budget = f" of {words.seconds(found.budget_s)}" if found.budget_s else ""
+    counts = found.counts
+    tried = (
+        f"{words.counted(counts.trials, 'point')}, {words.counted(counts.launches, 'launch')}, {counts.failed} failed"
+    )
+    yield "in all", f"{words.seconds(spent.total)}{budget}: {tried}"
+    if found.flags:
+        yield "flagged", ", ".join(f"{one_line(name)} {count}" for name, count in found.flags)
+
+
+def _failures(found: Answer) -> Section:
+    rows = tuple(
+        (str(group.count), group.stage, group.kind, one_line(group.message, 160), one_line(found.words(group.example)))
+        for group in found.failures
+    )
+    grid = Grid(header=("points", "stage", "kind", "reason", "for example"), rows=rows)
+    return Section(title="Failures by reason", grid=grid if rows else None)
+
+
+# ---------------------------------------------------------------- trials
+
+_SHOWN = ("trial", "throughput", "p50_ms", "p99_ms", "launches", "status", "role")
+_LEFT_OUT = ("throughput_min", "throughput_max", "failure", "evidence")
+
+
+def _trials(found: Answer, of: Table, most: int) -> Section:
+    """The best trials with their points in words."""
+    shown = of.only(_SHOWN)
+    cells = zip(shown.rows[:most], shown.points, strict=False)
+    rows = tuple((*texts(shown, row), one_line(found.words(point))) for row, point in cells)
+    left = len(of.rows) - len(rows)
+    notes = (f"{left} more: `infertune report RUN --format csv` lists all",) if left else ()
+    grid = Grid(header=(*shown.columns, "point"), rows=rows)
+    return Section(title="Trials, best first (samples/s, ms)", grid=grid if rows else None, notes=notes)
+
+
+def all_trials(of: Table) -> Grid:
+    """Every row with the columns that say something: knobs that vary, figures that exist."""
+    useful = of.only([name for name in of.columns if _worth_showing(of, name)])
+    return Grid(header=useful.columns, rows=tuple(texts(useful, row) for row in useful.rows))
+
+
+def _worth_showing(of: Table, name: str) -> bool:
+    if name in _LEFT_OUT:
+        return False
+    values = set(of.column(name))
+    if name in (*of.knobs, "target", "device", "status"):
+        return len(values) > 1
+    return not values <= {None, ""}
+
+
+def texts(of: Table, row: Sequence[Cell]) -> tuple[str, ...]:
+    """``-`` for no figure, three digits for figures (four decimals of a fidelity), one inert line for text."""
+    return tuple(_text(name, cell) for name, cell in zip(of.columns, row, strict=True))
+
+
+def _text(column: str, cell: Cell) -> str:
+    if cell is None or cell == "":
+        return "-"
+    if isinstance(cell, float):
+        return f"{cell:.4f}" if column == "fidelity" else words.three(cell)
+    return one_line(str(cell), 160)

@@ -1,0 +1,161 @@
+"""The JSON contract: the document of `infertune tune --json` and ``result.json``; see docs/json.md.
+
+Keys are only ever added within one ``format``. Figures that were not confirmed stay out: ``confirmed`` is null then.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from infertune.core import choice
+from infertune.core.answer import answer
+from infertune.core.findings import Answer, Figures, Rival
+from infertune.core.records import Device, Entry, Interval, Model
+from infertune.core.space import Point
+from infertune.report.rows import table
+
+FORMAT = "infertune-result/1"
+ROWS_FORMAT = "infertune-rows/1"
+Json = dict[str, Any]
+
+
+def result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> Json:
+    """The contract's document as plain data."""
+    found = answer(entries)
+    winner = found.winner
+    confirmed = [r for r in found.rivals if found.confirmed and r.figures.evidence == "confirm"]
+    return {
+        "format": FORMAT,
+        "status": found.status,
+        "goal": found.question.goal,
+        "model": _model(found.model),
+        "device": _device(found.device) if found.device else None,
+        "winner": {"target": winner.target, "point": _point(winner), "why": found.why} if winner else None,
+        "confirmed": figures_json(found.figures) if found.confirmed and found.figures else None,
+        "baselines": [_rival(rival) for rival in confirmed],
+        "speedup": _speedups(found),
+        "fidelity": {"value": found.fidelity.cosine if found.fidelity else None, "limit": found.fidelity_floor},
+        "trials": found.counts.trials,
+        "launches": found.counts.launches,
+        "failed": found.counts.failed,
+        "spent_s": {
+            "search": round(found.spent.search, 3),
+            "build": round(found.spent.build, 3),
+            "measure": round(found.spent.measure, 3),
+            "confirm": round(found.spent.confirm, 3),
+            "other": round(found.spent.other, 3),
+        },
+        "simulated": found.simulated,
+        "files": dict(files or {}),
+    }
+
+
+def full_result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> Json:
+    """`result` and, beside its keys, everything else a report shows: caveats, failures, the nearest point, rows."""
+    found = answer(entries)
+    closest = found.nearest
+    return {
+        **result(entries, files),
+        "caveats": list(found.caveats),
+        "flags": dict(found.flags),
+        "nearest": None
+        if closest is None
+        else {
+            "target": closest.point.target,
+            "point": _point(closest.point),
+            "limit": closest.limit,
+            "measured": closest.measured,
+        },
+        "failures": [
+            {"stage": g.stage, "kind": g.kind, "message": g.message, "count": g.count, "example": _point(g.example)}
+            for g in found.failures
+        ],
+        "rows": table(entries).dicts(),
+    }
+
+
+def rows(entries: Sequence[Entry]) -> Json:
+    """The trials alone, for points that were measured without a search."""
+    reading = choice.read(entries)
+    found = answer(entries)
+    return {
+        "format": ROWS_FORMAT,
+        "model": _model(reading.question.model),
+        "simulated": found.simulated,
+        "rows": table(entries).dicts(),
+    }
+
+
+def result_text(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> str:
+    return written(result(entries, files))
+
+
+def json_text(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> str:
+    return written(full_result(entries, files))
+
+
+def json_rows(entries: Sequence[Entry]) -> str:
+    return written(rows(entries))
+
+
+def written(document: Json) -> str:
+    """ASCII only, so that no text in it can reorder or hide what a terminal shows. Raises ValueError for NaN."""
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def _model(model: Model) -> Json:
+    return {"path": model.path, "digest": model.digest, "name": model.name}
+
+
+def _device(device: Device) -> Json:
+    return {
+        "name": device.name,
+        "title": device.title,
+        "target": device.target,
+        "units": device.units,
+        "memory_bytes": device.memory_bytes,
+        "precisions": list(device.precisions),
+        "versions": dict(device.versions),
+        "health": device.health,
+        "facts": dict(device.facts),
+    }
+
+
+def _point(point: Point) -> Json:
+    return dict(point.settings)
+
+
+def interval_json(found: Interval) -> Json:
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def figures_json(found: Figures) -> Json:
+    return {
+        "throughput_per_s": interval_json(found.throughput),
+        "p50_ms": found.p50_ms,
+        "p90_ms": found.p90_ms,
+        "p99_ms": found.p99_ms,
+        "in_flight": found.in_flight,
+        "launches": found.launches,
+    }
+
+
+def _rival(rival: Rival) -> Json:
+    return {
+        "name": rival.name,
+        "target": rival.figures.point.target,
+        "point": _point(rival.figures.point),
+        "throughput_per_s": interval_json(rival.figures.throughput),
+        "p50_ms": rival.figures.p50_ms,
+    }
+
+
+def _speedups(found: Answer) -> Json:
+    """``over_onnxruntime_default`` for the baseline ``onnxruntime default``; null where there is no such ratio."""
+    best = found.rival(found.best_rival)
+    ratios = {"over_best_baseline": best.speedup if best else None, "over_onnxruntime_default": None}
+    ratios |= {f"over_{re.sub(r'[^a-z0-9]+', '_', rival.name.lower())}": rival.speedup for rival in found.rivals}
+    return {name: interval_json(ratio) if ratio else None for name, ratio in ratios.items()}

@@ -1,0 +1,139 @@
+"""Trials as rows: the one table that text, Markdown, CSV, JSON and the data frame show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from infertune.core import choice, history, stats, tallies, verdict
+from infertune.core.answer import figures
+from infertune.core.choice import Choice, Reading
+from infertune.core.findings import Figures
+from infertune.core.goal import worst_excess
+from infertune.core.history import Sample
+from infertune.core.records import Entry, Trial
+from infertune.core.space import Point
+
+Cell = str | int | float | None
+
+BEFORE_KNOBS = ("trial", "target", "device")
+AFTER_KNOBS = (
+    "role", "status", "throughput", "throughput_min", "throughput_max", "p50_ms", "p90_ms", "p99_ms",
+    "in_flight", "launches", "evidence", "flags", "fidelity", "failure",
+)  # fmt: skip
+MEASURED = ("throughput", "throughput_min", "throughput_max", "p50_ms", "p90_ms", "p99_ms", "in_flight")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of plain cells, best point first; None where there is no figure.
+
+    ``throughput`` is the median over launches in samples per second, with the slowest and the fastest launch beside
+    it; percentiles are of all requests of those launches, None below their sample floor. ``knobs`` names the columns
+    that are knobs; ``points`` are the rows' points.
+    """
+
+    columns: tuple[str, ...]
+    knobs: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    points: tuple[Point, ...]
+
+    def dicts(self) -> list[dict[str, Cell]]:
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def only(self, columns: Sequence[str]) -> Table:
+        """The same rows with fewer columns."""
+        places = [self.columns.index(column) for column in columns]
+        rows = tuple(tuple(row[place] for place in places) for row in self.rows)
+        knobs = tuple(knob for knob in self.knobs if knob in columns)
+        return Table(columns=tuple(columns), knobs=knobs, rows=rows, points=self.points)
+
+    def column(self, name: str) -> tuple[Cell, ...]:
+        place = self.columns.index(name)
+        return tuple(row[place] for row in self.rows)
+
+
+def table(entries: Sequence[Entry]) -> Table:
+    """Every trial of a record, with the strongest figures there are for each: confirmed ones, else all its launches."""
+    reading = choice.read(entries)
+    chosen = choice.choose(reading)
+    knobs = knob_columns(reading)
+    ranked = sorted(enumerate(reading.trials, start=1), key=lambda item: _rank(reading, chosen, item[1]))
+    rows = (_row(reading, chosen, number, trial, knobs) for number, trial in ranked)
+    return Table(
+        columns=(*BEFORE_KNOBS, *knobs.values(), *AFTER_KNOBS),
+        knobs=tuple(knobs.values()),
+        rows=tuple(rows),
+        points=tuple(trial.point for _, trial in ranked),
+    )
+
+
+def knob_columns(reading: Reading) -> dict[str, str]:
+    """Knob -> column, over all spaces in their order; a knob with the name of another column gets a prefix."""
+    taken = {*BEFORE_KNOBS, *AFTER_KNOBS}
+    names = dict.fromkeys([k.name for space in reading.question.spaces for k in space.knobs])
+    names |= dict.fromkeys(name for trial in reading.trials for name, _ in trial.point.settings)
+    return {name: f"knob_{name}" if name in taken else name for name in names}
+
+
+def _rank(reading: Reading, chosen: Choice, trial: Trial) -> tuple[int, float, float]:
+    """What may win by how good it is, then what misses a limit by how much, then what failed."""
+    _, sample = choice.evidence(trial, chosen.confirmation)
+    goal = reading.terms.goal
+    if not sample.runs:
+        return 2, 0.0, 0.0
+    missed = not verdict.acceptable(reading.terms, sample)
+    return int(missed), worst_excess(goal, trial.point, sample.measurements), -verdict.merit(goal, sample)
+
+
+def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Iterable[str]) -> tuple[Cell, ...]:
+    evidence, sample = choice.evidence(trial, chosen.confirmation)
+    found = figures(reading.terms.goal, sample, evidence) if sample.runs else None
+    checked = reading.terms.fidelities.get(trial.point)
+    failed = history.failure(trial)
+    return (
+        number,
+        trial.point.target,
+        trial.point.device,
+        *(trial.point.values.get(name) for name in knobs),
+        role(reading, chosen, trial.point),
+        _status(reading, sample),
+        *(_measured(found, sample) if found else (None,) * len(MEASURED)),
+        len(trial.launches),
+        evidence if found else "",
+        ", ".join(name for name, _ in tallies.flags(trial.launches)),
+        rounded(checked.cosine) if checked else None,
+        f"{failed.kind} at {failed.stage}: {failed.message}" if failed else "",
+    )
+
+
+def _measured(found: Figures, sample: Sample) -> tuple[Cell, ...]:
+    speeds = [stats.throughput(m) for m in sample.measurements]
+    figured = (found.throughput.value, min(speeds), max(speeds), found.p50_ms, found.p90_ms, found.p99_ms)
+    return (*map(rounded, figured), found.in_flight)
+
+
+def _status(reading: Reading, sample: Sample) -> str:
+    """``ok``, ``failed``, ``unfaithful`` (outputs too far from the reference) or ``misses_limit``."""
+    if not sample.runs:
+        return "failed"
+    if not verdict.faithful(reading.terms, sample.point):
+        return "unfaithful"
+    return "ok" if verdict.acceptable(reading.terms, sample) else "misses_limit"
+
+
+def role(reading: Reading, chosen: Choice, point: Point) -> str:
+    """``winner`` (``best so far`` while unconfirmed), ``finalist`` and the names of baselines; else empty."""
+    finalists = chosen.confirmation.finalists if chosen.confirmation else ()
+    best = chosen.decision is not None and chosen.decision.winner == point and reading.searched
+    title = "winner" if chosen.confirmation else "best so far"
+    roles = [title] if best else ["finalist"] if point in finalists else []
+    return ", ".join([*roles, *(name for name, baseline in reading.baselines if baseline == point)])
+
+
+def rounded(number: float | None) -> float | None:
+    """Six significant digits: more than any launch is good for, few enough to read."""
+    if number is None or number == 0 or not math.isfinite(number):
+        return number
+    return round(number, 5 - math.floor(math.log10(abs(number))))

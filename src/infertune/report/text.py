@@ -1,0 +1,63 @@
+"""The report for a terminal: plain text, no colour, no width to depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from infertune.core import choice, words
+from infertune.core.records import Entry, Named
+from infertune.report.document import Document, Grid, Section, all_trials, report
+from infertune.report.inert import one_line
+from infertune.report.rows import table
+
+SHOWN_TRIALS = 10
+
+
+def plain_text(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> str:
+    """The whole report. ``files`` (name -> path) are listed at its end."""
+    return laid_out(report(entries, files or {}, most_trials=SHOWN_TRIALS))
+
+
+def rows_text(entries: Sequence[Entry]) -> str:
+    """Points that were measured without a search: their rows, and no verdict."""
+    reading = choice.read(entries)
+    found = table(entries)
+    points = words.counted(len(found.rows), "point")
+    heading = (
+        f"{one_line(reading.question.model.name, 200)}: {points}, {words.counted(len(reading.launches), 'launch')}"
+    )
+    rows = Section(title="", grid=all_trials(found))
+    failed = tuple(one_line(str(cell)) for cell in dict.fromkeys(found.column("failure")) if cell)
+    why = Section(title="Failures", notes=failed)
+    return laid_out(Document(title=heading, sections=(rows, why) if failed else (rows,)))
+
+
+def laid_out(document: Document) -> str:
+    """Facts as aligned labels, grids as aligned columns, notes as a list."""
+    lines = [document.title]
+    for section in document.sections:
+        lines += ["", *_section(section)]
+    return "\n".join(lines) + "\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    indent = "  " if section.title else ""
+    if section.title:
+        yield section.title
+    for line in (*_facts(section.facts), *(_grid(section.grid) if section.grid else ())):
+        yield indent + line
+    for note in section.notes:
+        yield f"{indent}- {note}"
+
+
+def _facts(facts: Named) -> Iterator[str]:
+    width = max((len(label) for label, _ in facts), default=0)
+    for label, text in facts:
+        yield f"{label:<{width}}  {text}".rstrip()
+
+
+def _grid(grid: Grid) -> Iterator[str]:
+    lines = (grid.header, *grid.rows)
+    widths = [max(len(line[place]) for line in lines) for place in range(len(grid.header))]
+    for line in lines:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -1,0 +1,77 @@
+"""The default: a few promising starts, then wherever most is to be gained per second, by a model of all spaces at once.
+
+It knows how inference behaves (`parts.trend`), learns the rest from few trials (`parts.surrogate`), what cannot work
+(`parts.feasible`) and what a trial costs (`parts.seconds`), and stops when nothing left is worth a launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from infertune.core.goal import Goal
+from infertune.core.records import Trial
+from infertune.core.space import Point, Space
+from infertune.search.parts.arrays import Whole
+from infertune.search.parts.candidates import allowed, candidates
+from infertune.search.parts.catalogue import Catalogue, catalogue
+from infertune.search.parts.evidence import Evidence, read
+from infertune.search.parts.feasible import hopeless
+from infertune.search.parts.features import encoded
+from infertune.search.parts.known import known
+from infertune.search.parts.outlook import Outlook
+from infertune.search.parts.seconds import Price
+from infertune.search.parts.turns import Turns, highest, turns
+
+ENOUGH = 16
+"""Trials before the search may end by itself."""
+NEGLIGIBLE = 0.003
+"""Expected gain (0.3 %) that is not worth a launch ..."""
+CAUTION = 2.0
+"""... even if the model were half as sure as it is: hyperparameters learned from few trials promise too much."""
+
+
+def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int) -> Sequence[Point]:
+    """The next points to try. Empty when every point was, or when none left is expected to gain 0.3 %."""
+    everything = catalogue(tuple(spaces))
+    evidence = tuple(trial for trial in read(history, goal) if everything.has(trial.point))
+    left = allowed(everything, goal) & ~hopeless(everything, evidence)
+    left[everything.places([trial.point for trial in evidence])] = False
+    if n < 1 or not left.any():
+        return ()
+    rng = np.random.default_rng([seed, len(history)])
+    places = candidates(everything, left, _leaders(evidence), rng)
+    return tuple(everything.point(place) for place in _picks(everything, evidence, goal, places, n))
+
+
+def _leaders(evidence: Sequence[Evidence]) -> list[Point]:
+    measured = [(trial.feasible, trial.figures[0], trial.point) for trial in evidence if trial.figures is not None]
+    return [point for *_, point in sorted(measured, key=lambda found: found[:2], reverse=True)]
+
+
+def _picks(everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, places: Whole, n: int) -> list[int]:
+    """Greedy: after each pick the models are told that it came out as expected, so the next one looks elsewhere."""
+    trials = known(everything, evidence, goal)
+    best, outlook = trials.best(), trials.outlook(encoded(everything)[places])
+    price, owed = trials.price(everything, places), turns(everything, evidence, places)
+    picks: list[int] = []
+    while owed.open.any():
+        row = owed.next(outlook.hope())
+        if row is None:
+            row = _most_gainful(outlook, price, owed, best, len(evidence) + len(picks))
+        if row is not None:
+            picks.append(int(places[row]))
+        if row is None or len(picks) == n:
+            break
+        outlook, price, owed = outlook.after(row), price.after(row), owed.after(row)
+    return picks
+
+
+def _most_gainful(outlook: Outlook, price: Price, owed: Turns, best: float | None, trials: int) -> int | None:
+    """The candidate that promises most per second; None when none is worth a launch."""
+    if best is None:
+        return highest(outlook.hope(), owed.open)
+    if trials >= ENOUGH and np.max(outlook.gain(best, CAUTION)[owed.open]) < NEGLIGIBLE:
+        return None
+    return highest(outlook.gain(best) / price.total(), owed.open)

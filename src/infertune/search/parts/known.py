@@ -1,0 +1,77 @@
+"""What the trials so far tell about the points that could come next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from infertune.core.goal import Goal
+from infertune.search.parts import seconds
+from infertune.search.parts.arrays import Whole
+from infertune.search.parts.catalogue import Catalogue
+from infertune.search.parts.evidence import Evidence
+from infertune.search.parts.feasible import chance
+from infertune.search.parts.features import Inputs, encode_points, encoded
+from infertune.search.parts.figures import Figure, figures
+from infertune.search.parts.outlook import Outlook
+from infertune.search.parts.seconds import Price
+from infertune.search.parts.surrogate import Data, Fitted, believe, learn, presume
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """The trials of some spaces, and one model per figure of the goal, the score first."""
+
+    evidence: tuple[Evidence, ...]
+    inputs: Inputs
+    figures: tuple[Figure, ...]
+    models: tuple[Fitted, ...]
+
+    def best(self) -> float | None:
+        """The best score that the model believes of a tried point within all limits; None without such a point.
+
+        Believed rather than measured, as the highest of many noisy launches is usually a lucky one.
+        """
+        rows = np.flatnonzero([trial.feasible for trial in self.evidence])
+        if not len(rows):
+            return None
+        inputs = self.inputs[rows]
+        return float(np.max(self.figures[0].told(believe(self.models[0], inputs).mean, inputs.depth)))
+
+    def outlook(self, inputs: Inputs) -> Outlook:
+        """What to expect at ``inputs``."""
+        over = np.flatnonzero([trial.success is not None for trial in self.evidence])
+        success = np.asarray([self.evidence[row].success or 0.0 for row in over])
+        beliefs = tuple(believe(model, inputs) for model in self.models)
+        return Outlook(inputs, self.figures, beliefs, chance(self.inputs[over], success, inputs))
+
+    def price(self, everything: Catalogue, places: Whole) -> Price:
+        """What trying each of ``places`` would cost."""
+        inputs = encoded(everything)[places]
+        artifacts = everything.artifacts()
+        built = everything.places([trial.point for trial in self.evidence if trial.failure is None])
+        return Price(
+            launch=seconds.expected(self.inputs, [trial.launch_s for trial in self.evidence], inputs),
+            build=seconds.expected(self.inputs, [trial.build_s for trial in self.evidence], inputs),
+            artifacts=artifacts[places],
+            built=frozenset(artifacts[built].tolist()),
+        )
+
+
+def known(everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal) -> Known:
+    inputs = encode_points(everything, [trial.point for trial in evidence])
+    asked = figures(goal)
+    models = tuple(_model(evidence, inputs, i, figure) for i, figure in enumerate(asked))
+    return Known(evidence, inputs, asked, models)
+
+
+def _model(evidence: tuple[Evidence, ...], inputs: Inputs, number: int, figure: Figure) -> Fitted:
+    """Figure ``number`` learned from the trials that gave it; of those still under way, what is expected of them."""
+    rows = [row for row, trial in enumerate(evidence) if trial.figures is not None]
+    values = np.asarray([trial.figures[number] for trial in evidence if trial.figures is not None], dtype=np.float64)
+    weights = np.asarray([evidence[row].weight for row in rows], dtype=np.float64)
+    told = inputs[np.asarray(rows, dtype=np.int64)]
+    pending = np.flatnonzero([trial.success is None for trial in evidence])
+    fitted = learn(Data(told, figure.learned(values, told.depth), weights), figure.prior)
+    return presume(fitted, inputs[pending]) if len(pending) else fitted

@@ -1,0 +1,59 @@
+"""Which space is owed a try: each gets one before the models may neglect it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from infertune.search.parts.arrays import Floats, Mask, Whole
+from infertune.search.parts.catalogue import Catalogue
+from infertune.search.parts.evidence import Evidence
+
+STARTS = 1
+"""Trials that every space gets."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turns:
+    """Per candidate: the number of its space, whether its target names it as a start, and whether it is still open.
+
+    ``begun``: trials per space.
+    """
+
+    homes: Whole
+    named: Mask
+    open: Mask
+    begun: tuple[int, ...]
+
+    def next(self, hope: Floats) -> int | None:
+        """The most hopeful start of the space with the fewest trials; None once no space is owed one."""
+        for space in sorted(range(len(self.begun)), key=self.begun.__getitem__):
+            ours = self.open & (self.homes == space)
+            if self.begun[space] < STARTS and ours.any():
+                starts = ours & self.named
+                return highest(hope, starts if starts.any() else ours)
+        return None
+
+    def after(self, row: int) -> Turns:
+        """The turns once that candidate was tried."""
+        home = int(self.homes[row])
+        begun = tuple(count + (space == home) for space, count in enumerate(self.begun))
+        return replace(self, begun=begun, open=self.open & (np.arange(len(self.open)) != row))
+
+
+def highest(values: Floats, among: Mask) -> int:
+    """The first of the highest ``values`` among some."""
+    return int(np.argmax(np.where(among, values, -np.inf)))
+
+
+def turns(everything: Catalogue, evidence: Sequence[Evidence], places: Whole) -> Turns:
+    spaces = [table.space for table in everything.tables]
+    tried = [(trial.point.target, trial.point.device) for trial in evidence]
+    return Turns(
+        homes=everything.homes(places),
+        named=np.isin(places, everything.starts_named()),
+        open=np.ones(len(places), dtype=bool),
+        begun=tuple(tried.count((space.target, space.device)) for space in spaces),
+    )

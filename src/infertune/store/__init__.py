@@ -1,0 +1,1 @@
+"""The study's append-only record on disk."""

@@ -1,0 +1,168 @@
+"""From what a person asks to the question of a study: the model described, devices found, spaces made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from infertune.core.errors import InfertuneError, NothingFeasible, UsageError, nearest
+from infertune.core.goal import Goal
+from infertune.core.records import (
+    DescribeJob,
+    Device,
+    Failed,
+    Feed,
+    Found,
+    KnobFact,
+    Model,
+    ProbeJob,
+    Question,
+    SpaceFact,
+)
+from infertune.core.seams import Executor, Target
+from infertune.core.space import Space, Value
+from infertune.edge.clock import wall_clock
+from infertune.edge.host import host_facts
+from infertune.targets import discover, find_target, missing
+
+Wanted = Mapping[str, tuple[Value, ...]]
+_DESCRIBE_S = 600.0
+_PROBE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Everything a study works with: live targets and spaces beside the recorded question."""
+
+    question: Question
+    goal: Goal
+    targets: Mapping[str, Target]
+    spaces: tuple[Space, ...]
+
+    def space(self, target: str, device: str) -> Space:
+        return next(s for s in self.spaces if (s.target, s.device) == (target, device))
+
+    def device(self, target: str, name: str) -> Device:
+        return next(d for d in self.question.devices if (d.target, d.name) == (target, name))
+
+
+def described(executor: Executor, path: str, shapes: Mapping[str, int], batch_symbol: str | None) -> Model:
+    """The model, read in a worker. Raises what `prepare.load.describe` raises, and `InfertuneError` if that crashes."""
+    job = DescribeJob(path=path, shapes=tuple(sorted(shapes.items())), batch_symbol=batch_symbol)
+    reply = executor.run("", job, timeout_s=_DESCRIBE_S)
+    if isinstance(reply, Failed):
+        raise InfertuneError(
+            "model-unreadable", f"reading the model failed: {reply.message}", hint="check it with `infertune inspect`"
+        )
+    assert isinstance(reply, Model)
+    return reply
+
+
+def chosen_targets(names: Sequence[str] | None) -> dict[str, Target]:
+    """Named targets, or every automatic one whose libraries are here."""
+    if names:
+        return {name: find_target(name) for name in dict.fromkeys(names)}
+    return {name: t for name, t in discover().items() if t.automatic and not missing(t)}
+
+
+def probe(executor: Executor, target: Target) -> tuple[Device, ...]:
+    """Devices of one target; none when its libraries are missing or its probe fails."""
+    if missing(target):
+        return ()
+    reply = executor.run(target.name, ProbeJob(target=target.name), timeout_s=_PROBE_S)
+    return reply.devices if isinstance(reply, Found) else ()
+
+
+def _known_knobs(spaces: Sequence[Space], mentioned: Iterable[str]) -> None:
+    names = {k.name for s in spaces for k in s.knobs}
+    for name in mentioned:
+        if name not in names:
+            raise UsageError(
+                "unknown-knob",
+                f"`{name}` is not a knob of any target here",
+                hint=f"{nearest(name, names)}see `infertune space MODEL`",
+            )
+
+
+def make_spaces(
+    model: Model, devices: Sequence[Device], targets: Mapping[str, Target], goal: Goal, wanted: Wanted
+) -> tuple[Space, ...]:
+    """One space per healthy device, narrowed to what the person asked for. Raises `NothingFeasible` without any."""
+    healthy = [d for d in devices if d.health == "ready"]
+    if not healthy:
+        raise NothingFeasible(
+            "no-device", "no target found a device that is ready", hint="run `infertune doctor` to see why"
+        )
+    spaces = tuple(targets[d.target].space(model, d, goal) for d in healthy)
+    return tuple(space.narrowed(wanted) for space in spaces)
+
+
+def space_fact(space: Space) -> SpaceFact:
+    legal, raw = space.size()
+    knobs = tuple(
+        KnobFact(name=k.name, stage=k.stage, default=k.default, values=k.values, doc=k.doc, spelling=k.spelling)
+        for k in space.knobs
+    )
+    return SpaceFact(
+        target=space.target,
+        device=space.device,
+        knobs=knobs,
+        rules=tuple(rule.reason for rule in space.rules),
+        baselines=tuple((b.name, b.point) for b in space.baselines),
+        legal=legal,
+        raw=raw,
+    )
+
+
+def make_setting(
+    executor: Executor,
+    *,
+    model: Model,
+    goal: Goal,
+    targets: Mapping[str, Target],
+    wanted: Wanted,
+    strategy: str,
+    seed: int,
+    inputs: str | None,
+    version: str,
+    known: Sequence[str] = (),
+) -> Setting:
+    """Probe, make spaces, and write down the question.
+
+    Raises `UsageError` for a knob in ``wanted`` or ``known`` that no space has.
+    """
+    devices = tuple(device for target in targets.values() for device in probe(executor, target))
+    spaces = make_spaces(model, devices, targets, goal, wanted)
+    _known_knobs(spaces, (*wanted, *known))
+    question = Question(
+        model=model,
+        devices=devices,
+        spaces=tuple(map(space_fact, spaces)),
+        goal=str(goal),
+        strategy=strategy,
+        seed=seed,
+        feed=Feed(seed=seed, path=inputs),
+        host=host_facts(),
+        made_at=wall_clock(),
+        version=version,
+    )
+    return Setting(question=question, goal=goal, targets=targets, spaces=spaces)
+
+
+def differences(old: Question, new: Question) -> list[str]:
+    """What a second command asks otherwise than the record: empty when it may resume."""
+    pairs: dict[str, tuple[object, object]] = {
+        "model": (old.model.digest, new.model.digest),
+        "shapes": (old.model.shapes, new.model.shapes),
+        "goal": (old.goal, new.goal),
+        "inputs": (old.feed, new.feed),
+        "seed": (old.seed, new.seed),
+        "strategy": (old.strategy, new.strategy),
+        "devices or versions": (_identity(old.devices), _identity(new.devices)),
+        "spaces": (old.spaces, new.spaces),
+    }
+    return [name for name, (a, b) in pairs.items() if a != b]
+
+
+def _identity(devices: Sequence[Device]) -> object:
+    return [(d.target, d.name, d.title, d.units, d.versions) for d in devices]

@@ -1,0 +1,149 @@
+"""`tune`: the main job. Asks, searches, races, confirms, and hands back the study."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from infertune import __version__
+from infertune.build.cache import ArtifactCache
+from infertune.core import history
+from infertune.core.duration import parse_duration
+from infertune.core.errors import UsageError
+from infertune.core.goal import parse_goal
+from infertune.core.records import Closed, Measurement, Opened
+from infertune.core.seams import Clock, Executor, Store
+from infertune.core.space import Value
+from infertune.edge.clock import MonotonicClock, wall_clock
+from infertune.edge.shell import LocalShell
+from infertune.edge.worker import LocalExecutor
+from infertune.search import find_strategy
+from infertune.store.sqlite import open_store
+from infertune.study.bench import Bench
+from infertune.study.journal import Journal, Listener
+from infertune.study.loop import Loop, OnPhase
+from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
+from infertune.study.study import Study
+
+_log = logging.getLogger(__name__)
+
+
+def tune(
+    model: str | Path,
+    *,
+    goal: str = "max throughput",
+    shapes: Mapping[str, int] | None = None,
+    budget: str | float = "5m",
+    out: str | Path,
+    targets: Sequence[str] | None = None,
+    knobs: Mapping[str, Sequence[Value]] | None = None,
+    strategy: str = "auto",
+    trials: int | None = None,
+    inputs: str | Path | None = None,
+    batch_symbol: str | None = None,
+    seed: int = 0,
+    listeners: Sequence[Listener] = (),
+    on_phase: OnPhase = lambda phase, detail: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Study:
+    """Find the settings of ``model`` that meet ``goal`` best on this machine, within ``budget``.
+
+    ``out`` is the run folder: called again with the same question it resumes, and with a larger ``budget`` or more
+    ``trials`` it extends. ``shapes`` binds symbols (``{"sequence_length": 128}``); ``knobs`` narrows or widens what is
+    searched (``{"batch": [1, 3, 5]}``). Raises `InfertuneError` for anything a person can mend; a candidate that
+    fails is part of the answer.
+    """
+    wanted_goal = parse_goal(goal)
+    clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
+    with ExitStack() as stack:
+        store = stack.enter_context(open_store(Path(out)))
+        on_phase("prepare", str(model))
+        described_model = described(executor, str(model), shapes or {}, batch_symbol)
+        setting = make_setting(
+            executor,
+            model=described_model,
+            goal=wanted_goal,
+            targets=chosen_targets(targets),
+            wanted={name: tuple(values) for name, values in (knobs or {}).items()},
+            strategy=strategy,
+            seed=seed,
+            inputs=None if inputs is None else str(inputs),
+            version=__version__,
+        )
+        run(
+            setting, store, executor, clock, ArtifactCache(),
+            budget_s=parse_duration(budget), max_trials=trials,
+            listeners=tuple(listeners), on_phase=on_phase, stop=stop,
+        )  # fmt: skip
+    return Study.open(out)
+
+
+def run(
+    setting: Setting,
+    store: Store,
+    executor: Executor,
+    clock: Clock,
+    cache: ArtifactCache,
+    *,
+    budget_s: float,
+    max_trials: int | None = None,
+    listeners: tuple[Listener, ...] = (),
+    on_phase: OnPhase = lambda phase, detail: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Work on the study in ``store`` until its budget is spent; everything it learns is in the record."""
+    journal = Journal(store, clock, listeners)
+    ask(journal, setting)
+    if _finished(journal, budget_s, max_trials):
+        return
+    journal.append(Opened(budget_s=budget_s, max_trials=max_trials, at=wall_clock()))
+    loop = Loop(
+        setting=setting,
+        journal=journal,
+        bench=Bench(setting, journal, executor, cache, clock),
+        strategy=find_strategy(setting.question.strategy),
+        clock=clock,
+        budget_s=budget_s,
+        max_trials=max_trials,
+        stop=stop,
+        on_phase=on_phase,
+    )
+    journal.append(_live(loop))
+
+
+def _live(loop: Loop) -> Closed:
+    """Search, race, confirm; how it ended."""
+    why = loop.search()
+    if not any(isinstance(launch.outcome, Measurement) for launch in history.launches(loop.journal.entries)):
+        return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
+    finalists = loop.race()
+    if not finalists:
+        return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
+    if not loop.stop():
+        loop.confirm(finalists, why)
+    return Closed(status="interrupted" if loop.stop() else "ok", why=why)
+
+
+def ask(journal: Journal, setting: Setting) -> None:
+    """Write the question first, or raise `UsageError` (``another-question``) if the record asks another one."""
+    if not journal.entries:
+        journal.append(setting.question)
+        return
+    other = differences(history.question(journal.entries), setting.question)
+    if other:
+        raise UsageError(
+            "another-question",
+            f"the run folder answers another question: it differs in {', '.join(other)}",
+            hint="give another folder with -o, or ask the same question again",
+        )
+
+
+def _finished(journal: Journal, budget_s: float, max_trials: int | None) -> bool:
+    """True when the last command ended by itself and this one asks for no more time and no more trials."""
+    ended = history.closed(journal.entries)
+    opened = [e.event for e in journal.entries if isinstance(e.event, Opened)]
+    if ended is None or ended.status == "interrupted" or not opened:
+        return False
+    return budget_s <= opened[-1].budget_s and (max_trials or 0) <= (opened[-1].max_trials or max_trials or 0)

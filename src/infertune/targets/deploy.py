@@ -1,0 +1,34 @@
+"""What every target's bundle shares: its model files, ``run.py``, and the start of ``config.json``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from infertune.core.records import ExportJob, Saved
+
+FORMAT = "infertune-bundle/1"
+TEMPLATE = "run_template.py"
+
+
+def write_files(job: ExportJob, package: str, main_file: str, settings: Mapping[str, object]) -> Saved:
+    """Copy the artifact and the target's template, and write ``config.json`` with the settings it reads.
+
+    ``package`` is the target's ``__file__``. The first of ``files`` is what the runtime loads.
+    """
+    into, artifact = Path(job.into), Path(job.artifact)
+    names = sorted((p.name for p in artifact.iterdir() if p.is_file()), key=lambda n: (n != main_file, n))
+    for name in names:
+        shutil.copyfile(artifact / name, into / name)
+    shutil.copyfile(Path(package).with_name(TEMPLATE), into / "run.py")
+    batch = job.point.number("batch", 1)
+    inputs = [
+        {"name": s.name, "dtype": s.dtype, "shape": list(job.model.dims(s, batch)), "below": s.below}
+        for s in job.model.inputs
+    ]
+    config = {"format": FORMAT, "runtime": job.point.target, "files": names, "batch": batch, "inputs": inputs}
+    text = json.dumps({**config, **settings}, indent=2)
+    (into / "config.json").write_text(text + "\n")
+    return Saved(files=("config.json", "run.py", *names))

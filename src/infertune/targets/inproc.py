@@ -1,0 +1,55 @@
+"""Measuring a runtime that lives in the worker process: inputs, host watching, the closed loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from infertune.core.records import Conditions, InferJob, MeasureJob, Measurement, Saved, facts
+from infertune.core.seams import Clock, Session
+from infertune.measure.conditions import watch_host
+from infertune.measure.drive import closed_loop
+from infertune.prepare.inputs import make_inputs
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+_POOL = 16
+_POOL_BYTES = 256_000_000
+
+
+def input_pool(job: MeasureJob) -> list[Arrays]:
+    """Up to 16 distinct input sets at the point's batch (fewer, but at least two, for large ones)."""
+    batch = job.point.number("batch", 1)
+    size = sum(math.prod(job.model.dims(spec, batch)) * np.dtype(spec.dtype).itemsize for spec in job.model.inputs)
+    count = max(2, min(_POOL, _POOL_BYTES // max(1, size)))
+    return list(make_inputs(job.model, job.feed, batch, count))
+
+
+def measure_session(
+    job: MeasureJob,
+    clock: Clock,
+    load: Callable[[Sequence[Arrays]], Session],
+    watch: Callable[[], Callable[[], Conditions]] = watch_host,
+) -> Measurement:
+    """Load a session on the job's inputs and drive it; set-up time covers the loading, not the making of inputs."""
+    pool = input_pool(job)
+    began = clock.now_ns()
+    session = load(pool)
+    setup_ns = clock.now_ns() - began
+    try:
+        batch = job.point.number("batch", 1)
+        return closed_loop(session, batch=batch, plan=job.plan, clock=clock, setup_ns=setup_ns, watch=watch)
+    finally:
+        session.close()
+
+
+def save_outputs(job: InferJob, run: Callable[[Arrays], Mapping[str, npt.NDArray[np.generic]]]) -> Saved:
+    """Run ``count`` input sets at the point's batch and save outputs as ``<output>.<i>`` in one ``.npz``."""
+    batch = job.point.number("batch", 1)
+    outputs: dict[str, npt.NDArray[np.generic]] = {}
+    for i, inputs in enumerate(make_inputs(job.model, job.feed, batch, job.count)):
+        outputs.update({f"{name}.{i}": array for name, array in run(inputs).items()})
+    np.savez(job.into, allow_pickle=False, **outputs)
+    return Saved(files=(job.into,), facts=facts(outputs=len(outputs)))

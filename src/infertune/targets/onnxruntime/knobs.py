@@ -1,0 +1,153 @@
+"""Every knob and rule of ONNX Runtime on a CPU, once."""
+
+from __future__ import annotations
+
+from infertune.core.records import Device, Model
+from infertune.core.space import AUTO, Baseline, Knob, Point, Rule, Space
+from infertune.targets.cpu import EXPLICIT, batch_knob, diagonal, layout_knobs, layout_rules, only_explicit
+
+SEED_BATCHES = (1, 8)
+MODEL_FILE = "model.onnx"
+ORIGINAL = "default"  # the preset that loads the model exactly as a person would
+
+
+def knobs(model: Model, device: Device) -> tuple[Knob, ...]:
+    return (
+        Knob(
+            name="preset",
+            stage="run",
+            default=EXPLICIT,
+            values=(EXPLICIT, ORIGINAL),
+            allowed=(EXPLICIT, ORIGINAL),
+            doc="`default` leaves every thread setting to ONNX Runtime: what `InferenceSession(path)` gives.",
+            spelling="SessionOptions()",
+        ),
+        Knob(
+            name="optimisation",
+            stage="build",
+            default="all",
+            values=("all",),
+            allowed=("all", "extended", "basic", "off"),
+            doc="Graph optimisations applied when the model is built.",
+            spelling="SessionOptions.graph_optimization_level",
+        ),
+        Knob(
+            name="precision",
+            stage="run",
+            default="f32",
+            values=("f32",),
+            allowed=("f32",),
+            doc="Arithmetic of the model as exported; this runtime does not change it on a CPU.",
+            spelling="the model's own types",
+        ),
+        batch_knob(model),
+        *layout_knobs(
+            device.units,
+            cores="SessionOptions.intra_op_num_threads",
+            instances="InferenceSession objects, or callers of one (see weights)",
+        ),
+        Knob(
+            name="weights",
+            stage="run",
+            default="separate",
+            values=("separate", "shared") if device.units > 1 else ("separate",),
+            allowed=("separate", "shared"),
+            doc="`shared`: instances are concurrent callers of one session, so weights and their prepacked copies "
+            "exist once; `separate`: one session each.",
+            spelling="one InferenceSession with several callers of run()",
+        ),
+        Knob(
+            name="spinning",
+            stage="run",
+            default="on",
+            values=("on", "off"),
+            allowed=("on", "off"),
+            doc="Idle threads spin for new work instead of sleeping; costs CPU, and hurts when instances share cores.",
+            spelling="session.intra_op.allow_spinning",
+        ),
+        Knob(
+            name="execution_mode",
+            stage="run",
+            default="sequential",
+            values=("sequential",),
+            allowed=("sequential", "parallel"),
+            doc="`parallel` runs independent operators of one request at the same time.",
+            spelling="SessionOptions.execution_mode",
+        ),
+        Knob(
+            name="memory_pattern",
+            stage="run",
+            default="on",
+            values=("on",),
+            allowed=("on", "off"),
+            doc="Plan activation memory once per input shape.",
+            spelling="SessionOptions.enable_mem_pattern",
+        ),
+        Knob(
+            name="arena",
+            stage="run",
+            default="on",
+            values=("on",),
+            allowed=("on", "off"),
+            doc="Keep activation memory between requests.",
+            spelling="SessionOptions.enable_cpu_mem_arena",
+        ),
+        Knob(
+            name="prepacking",
+            stage="run",
+            default="on",
+            values=("on",),
+            allowed=("on", "off"),
+            doc="Keep a copy of weights in the layout that the kernels want: faster, more memory.",
+            spelling="session.disable_prepacking",
+        ),
+        Knob(
+            name="denormals",
+            stage="run",
+            default="keep",
+            values=("keep",),
+            allowed=("keep", "zero"),
+            doc="Treat denormal floats as zero.",
+            spelling="session.set_denormal_as_zero",
+        ),
+    )
+
+
+def rules(units: int) -> tuple[Rule, ...]:
+    return (
+        *layout_rules(units),
+        Rule(
+            reason="weights can only be shared between several instances",
+            holds=lambda v: v["weights"] == "separate" or (isinstance(v["instances"], int) and v["instances"] > 1),
+        ),
+        Rule(
+            reason="spinning needs more than one thread per instance",
+            holds=lambda v: v["spinning"] == "on" or v["cores"] != 1,
+        ),
+        only_explicit("spinning", "on"),
+        only_explicit("execution_mode", "sequential"),
+        only_explicit("memory_pattern", "on"),
+        only_explicit("arena", "on"),
+        only_explicit("prepacking", "on"),
+        only_explicit("denormals", "keep"),
+    )
+
+
+def space_for(model: Model, device: Device) -> Space:
+    """The space, with seeds on the cores x instances = CPUs diagonal and the runtime's default as baseline."""
+    bare = Space(target="onnxruntime", device=device.name, knobs=knobs(model, device), rules=rules(device.units))
+    batches = SEED_BATCHES if model.batch_symbol is not None else (model.fixed_batch,)
+    seeds: list[Point] = [
+        bare.point(batch=batch, cores=cores, instances=instances, set_size=1)
+        for batch in batches
+        for cores, instances in diagonal(device.units)
+    ]
+    default = bare.point(preset=ORIGINAL, batch=batches[0], cores=AUTO, instances=AUTO, set_size=AUTO)
+    return Space(
+        target=bare.target,
+        device=bare.device,
+        knobs=bare.knobs,
+        rules=bare.rules,
+        seeds=tuple(seeds),
+        baselines=(Baseline(name="onnxruntime default", point=default),),
+    )

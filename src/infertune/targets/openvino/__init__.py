@@ -1,0 +1,64 @@
+"""OpenVINO on the host's CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infertune.core.goal import Goal
+from infertune.core.records import (
+    BuildJob,
+    Device,
+    ExportJob,
+    InferJob,
+    MeasureJob,
+    Measurement,
+    Model,
+    Saved,
+)
+from infertune.core.seams import Clock, Shell
+from infertune.core.space import Space
+
+
+class OpenVino:
+    """`seams.Target` for OpenVINO."""
+
+    name = "openvino"
+    title = "OpenVINO (CPU)"
+    contends = frozenset({"host_cpu"})
+    automatic = True
+    requires: Mapping[str, str] = {"openvino": "openvino"}
+
+    def probe(self, shell: Shell) -> tuple[Device, ...]:
+        from infertune.targets.openvino.probe import found
+
+        return found()
+
+    def space(self, model: Model, device: Device, goal: Goal) -> Space:
+        from infertune.targets.openvino.knobs import space_for
+
+        return space_for(model, device)
+
+    def build(self, job: BuildJob, shell: Shell) -> Saved:
+        from infertune.targets.openvino.build import convert
+
+        return convert(job)
+
+    def measure(self, job: MeasureJob, clock: Clock, shell: Shell) -> Measurement:
+        from infertune.targets.inproc import measure_session
+        from infertune.targets.openvino.run import OvSession
+
+        return measure_session(job, clock, lambda pool: OvSession(job, clock, pool))
+
+    def infer(self, job: InferJob, shell: Shell) -> Saved:
+        from infertune.targets.inproc import save_outputs
+        from infertune.targets.openvino.run import runner
+
+        return save_outputs(job, runner(job))
+
+    def export(self, job: ExportJob) -> Saved:
+        from infertune.targets.openvino.export import write_bundle
+
+        return write_bundle(job)
+
+
+target = OpenVino()

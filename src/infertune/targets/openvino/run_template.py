@@ -1,0 +1,55 @@
+"""Serve this model with OpenVINO alone: python run.py [seconds]. Settings and expectations: config.json."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+
+HERE = Path(__file__).resolve().parent
+CONFIG = json.loads((HERE / "config.json").read_text())
+
+
+def load() -> ov.CompiledModel:
+    core = ov.Core()
+    model = core.read_model(HERE / CONFIG["files"][0])
+    model.reshape({i["name"]: i["shape"] for i in CONFIG["inputs"]})
+    return core.compile_model(model, "CPU", CONFIG["properties"])
+
+
+def random_inputs(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Stand-ins of the right shape; replace them with real data."""
+    made = {}
+    for spec in CONFIG["inputs"]:
+        if spec["dtype"].startswith("float"):
+            made[spec["name"]] = rng.standard_normal(spec["shape"]).astype(spec["dtype"])
+        elif "mask" in spec["name"] or spec["dtype"] == "bool":
+            made[spec["name"]] = np.ones(spec["shape"], spec["dtype"])
+        else:
+            made[spec["name"]] = rng.integers(0, spec["below"] or 2, spec["shape"]).astype(spec["dtype"])
+    return made
+
+
+def main(seconds: float) -> None:
+    queue = ov.AsyncInferQueue(load(), CONFIG["in_flight"])
+    rng = np.random.default_rng(0)
+    pool = [random_inputs(rng) for _ in range(4)]
+    done = [0]
+    queue.set_callback(lambda request, data: done.__setitem__(0, done[0] + 1))
+    for i in range(2 * CONFIG["in_flight"]):
+        queue.start_async(pool[i % 4])
+    queue.wait_all()
+    done[0], began = 0, time.perf_counter()
+    sent = 0
+    while time.perf_counter() - began < seconds:
+        queue.start_async(pool[sent % 4])
+        sent += 1
+    queue.wait_all()
+    rate = done[0] * CONFIG["batch"] / (time.perf_counter() - began)
+    print(f"{rate:.1f} samples/s; expected {CONFIG['expected']['throughput_per_s']['value']:.1f}")
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 5.0)

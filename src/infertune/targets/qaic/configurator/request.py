@@ -1,0 +1,213 @@
+"""The configurator's command line, of both generations, as one record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from infertune.core.errors import NotFoundError, UsageError, quoted
+from infertune.core.space import Value
+from infertune.targets.qaic.sim.programs.flags import Flag, Line, Misuse, choice, flag, single_dash
+
+NAME = "model_configurator"
+DEFAULT_SECONDS = 5
+DEFAULT_THREADS = 8
+VENDOR_SET_SIZE = 10
+OUTPUT = "model_configurator_output"
+
+LISTS: Mapping[str, str] = {
+    "-cores": "cores",
+    "-mos": "mos",
+    "-ols": "ols",
+    "-batchsize": "batch",
+    "-instances": "instances",
+    "-dealloc-dly": "dealloc_delay",
+    "-split-size": "split_size",
+    "-limit-vtcm-percent": "vtcm_ratio",
+    "-depth-first-mem": "depth_first_mem",
+}
+"""Flags whose values a brute-force search combines -> knobs."""
+
+_SWITCHES = (
+    "-multicast-weights", "-convert-to-fp16", "-enable-depth-first", "-compile-only", "-retain-binaries",
+    "-list-configs", "-h -help",
+)  # fmt: skip
+FLAGS: tuple[Flag, ...] = (
+    *(flag(names) for names in _SWITCHES),
+    *(flag(name, "text") for name in LISTS),
+    flag("-model", "text"),
+    flag("-optimized-config-search -config", "text"),
+    flag("-onnx-define-symbol", "text"),
+    flag("-onnx-define-symbol-batch-size", "text"),
+    flag("-set-size", "whole", low=1, high=256),
+    flag("-search-set-size", "whole", low=1, high=256),
+    flag("-time", "whole", low=1, high=3600),
+    flag("-device-id", "whole", low=0, high=1023),
+    flag("-max-compilation-threads -max-parallel-compilations", "whole", low=1, high=1024),
+    flag("-load-configs", "text"),
+    flag("-save-config", "text"),
+    flag("-output-dir", "text"),
+    choice("-search", "auto vendor"),
+    flag("-combine-inputs", "truth"),
+    flag("-combine-outputs", "truth"),
+    flag("-stats-batchsize", "whole", low=1, high=4096),
+    flag("-node-precision-info", "text"),
+)
+_MODEL_TYPES = ("onnx",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a command line asks for.
+
+    ``lists``: knob -> values of a brute-force search; ``fixed``: knobs that every point has. ``config`` is the path of
+    a search's JSON. ``search``: ``auto`` (infertune's own) or ``vendor``.
+    """
+
+    argv: tuple[str, ...]
+    model: str
+    symbols: tuple[tuple[str, int], ...]
+    batch_symbol: str | None
+    config: str | None
+    lists: tuple[tuple[str, tuple[int, ...]], ...]
+    fixed: tuple[tuple[str, Value], ...]
+    set_size: int
+    seconds: int
+    device: int
+    threads: int
+    search: str
+    compile_only: bool
+    retain: bool
+    list_configs: bool
+    load_configs: str | None
+    save_config: str | None
+    output: str
+
+
+def parse_request(argv: Sequence[str]) -> Request | None:
+    """None when help was asked for. Raises `UsageError` and `NotFoundError`."""
+    try:
+        line = single_dash(separated(argv), FLAGS, NAME)
+    except Misuse as misuse:
+        raise UsageError("usage", str(misuse), hint=f"flags: {', '.join(f.names[0] for f in FLAGS)}") from None
+    return None if line.has("-h") else _request(line, argv)
+
+
+def separated(argv: Sequence[str]) -> list[str]:
+    """``-convert-to-fp16-optimized-config-search`` is what a shell makes of two flags of the notebook, which has no
+    space before the continued line; taken apart where both halves are flags."""
+    switches = [name for f in FLAGS if f.takes == "nothing" for name in f.names]
+    known = {name for f in FLAGS for name in f.names}
+    words: list[str] = []
+    for word in argv:
+        head = next((s for s in switches if word.startswith(s + "-") and word[len(s) :].split("=")[0] in known), None)
+        words += [word] if head is None or word.split("=")[0] in known else [head, word[len(head) :]]
+    return words
+
+
+def _request(line: Line, argv: Sequence[str]) -> Request:
+    symbols = tuple(_symbol(text) for text in line.texts("-onnx-define-symbol"))
+    return Request(
+        argv=tuple(argv),
+        model=_model(line),
+        symbols=tuple(sorted(dict(symbols).items())),
+        batch_symbol=line.text("-onnx-define-symbol-batch-size") or None,
+        config=_config(line),
+        lists=tuple((knob, numbers(line.text(name), name)) for name, knob in LISTS.items() if line.has(name)),
+        fixed=tuple(sorted(_fixed(line).items())),
+        set_size=line.whole("-search-set-size", line.whole("-set-size", VENDOR_SET_SIZE)),
+        seconds=line.whole("-time", DEFAULT_SECONDS),
+        device=line.whole("-device-id", 0),
+        threads=line.whole("-max-compilation-threads", DEFAULT_THREADS),
+        search=line.text("-search", "auto"),
+        compile_only=line.has("-compile-only"),
+        retain=line.has("-retain-binaries") or line.has("-compile-only"),
+        list_configs=line.has("-list-configs"),
+        load_configs=line.text("-load-configs") or None,
+        save_config=line.text("-save-config") or None,
+        output=line.text("-output-dir", OUTPUT),
+    )
+
+
+def _config(line: Line) -> str | None:
+    path = line.text("-optimized-config-search") or None
+    given = [name for name in LISTS if line.has(name)]
+    if path and given:
+        raise UsageError("usage", f"{given[0]} and a search's JSON exclude each other", hint="leave one of them out")
+    if not path and not given and not line.text("-load-configs"):
+        raise UsageError(
+            "usage",
+            "there is nothing to search",
+            hint="give -config FILE.json, lists such as -cores 1-4, or -load-configs",
+        )
+    return path
+
+
+def _model(line: Line) -> str:
+    words = list(line.words)
+    if words and not line.has("-model"):
+        path, *kind = words
+    else:
+        path, kind = line.text("-model"), words
+    if not path:
+        raise UsageError("usage", "there is no model", hint="give MODEL.onnx onnx, or -model MODEL.onnx")
+    if len(kind) > 1 or (kind and kind[0] not in _MODEL_TYPES):
+        raise UsageError(
+            "usage", f"`{quoted(kind[0] if len(kind) == 1 else kind[1])}` is not expected here",
+            hint="only models of type onnx are taken: MODEL.onnx onnx",
+        )  # fmt: skip
+    return path
+
+
+def _symbol(text: str) -> tuple[str, int]:
+    name, _, value = text.rpartition(",")
+    if not name or not value.isdigit() or int(value) < 1:
+        raise UsageError(
+            "usage",
+            f"`{quoted(text)}` is no symbol with its value",
+            hint="write -onnx-define-symbol=sequence_length,128",
+        )
+    return name, int(value)
+
+
+def numbers(text: str, name: str) -> tuple[int, ...]:
+    """``1-4,8,12`` as numbers. Raises `UsageError`."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not match or low > high or high > 10_000:
+            raise UsageError("usage", f"`{quoted(text)}` is no list for {name}", hint="write lists such as 1-4,8,12")
+        found.extend(range(low, high + 1))
+    return tuple(dict.fromkeys(found))
+
+
+def _fixed(line: Line) -> dict[str, Value]:
+    if not line.has("-convert-to-fp16"):
+        raise UsageError(
+            "usage", "a floating-point model needs -convert-to-fp16", hint="add -convert-to-fp16 to the command"
+        )
+    fixed: dict[str, Value] = {
+        "precision": "f16",
+        "multicast_weights": "on" if line.has("-multicast-weights") else "off",
+    }
+    if line.has("-enable-depth-first"):
+        fixed["depth_first_mem"] = 1
+    for name, knob in (("-combine-inputs", "combine_inputs"), ("-combine-outputs", "combine_outputs")):
+        if line.has(name):
+            fixed[knob] = "on" if line.truth(name, "") else "off"
+    if line.has("-node-precision-info"):
+        fixed["mixed_precision_file"] = _digested(line.text("-node-precision-info"))
+    return fixed
+
+
+def _digested(path: str) -> str:
+    from pathlib import Path
+
+    from infertune.edge.files import file_digest
+    from infertune.targets.qaic.build import DIGEST_DIGITS
+
+    if not Path(path).is_file():
+        raise NotFoundError("option-file-missing", f"there is no file `{quoted(path)}`", hint="check the path")
+    return f"{path}@{file_digest(Path(path))[:DIGEST_DIGITS]}"

@@ -1,0 +1,86 @@
+"""How the configurator writes points, rounds and results: the vendor's line forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from infertune.core.space import Point
+
+_BUILD = (("cores", "cores"), ("mos", "mos"), ("ols", "ols"), ("batch", "batchSize"))
+COLUMNS: Mapping[str, str] = {
+    "cores": "cores", "mos": "mos", "ols": "ols", "batch": "batchSize", "dealloc_delay": "deallocDelay",
+    "split_size": "splitSize", "vtcm_ratio": "vtcmRatio", "sdp_cluster_sizes": "sdpClusterSizes",
+    "instances": "instances", "set_size": "setSize",
+}  # fmt: skip
+"""Knob -> column of the search space's and the results' CSV."""
+COMPILER_DEFAULT = "compiler-default"
+
+
+def _named(point: Point, knob: str, name: str) -> str:
+    value = point.number(knob)
+    if knob == "mos":
+        return f"mos={COMPILER_DEFAULT}" if value == 0 else f"mos=[{value}]"
+    return f"{name}={value}"
+
+
+def compiler_params(point: Point) -> str:
+    """``(cores=1, mos=[1], ols=1, batchSize=1)``."""
+    return "(" + ", ".join(_named(point, knob, name) for knob, name in _BUILD) + ")"
+
+
+def search_point(point: Point, *, set_sizes: bool) -> str:
+    """``(cores=1, mos=[1], ols=1, batchSize=1, instances=14)``, with ``setSize`` in the newer form."""
+    run = f", instances={point.number('instances', 1)}" + (
+        f", setSize={point.number('set_size', 1)}" if set_sizes else ""
+    )
+    return compiler_params(point)[:-1] + run + ")"
+
+
+def binary_folder(point: Point) -> str:
+    """The vendor's name of a compiled binary's folder."""
+    mos = point.number("mos") or COMPILER_DEFAULT
+    ols = point.number("ols") or COMPILER_DEFAULT
+    return f"qpc-cores-{point.number('cores')}-mos-{mos}-ols-{ols}-bs-{point.number('batch')}-output"
+
+
+def cell(point: Point, knob: str) -> str:
+    """A CSV cell: mos is a list of one, or the compiler's own."""
+    value = point.get(knob, "")
+    if knob == "mos":
+        return COMPILER_DEFAULT if value == 0 else f"[{value}]"
+    return "" if value in (0, "none", "default") else str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the result table."""
+
+    status: str
+    start: str
+    point: Point
+    objective: float
+
+
+def result_table(rows: Sequence[Row], objective: str, *, set_sizes: bool) -> str:
+    """The table after `Optimized search results:`, right-aligned like a printed data frame."""
+    heads = ["OptimizerStatus", "InitialValue", "cores", "mos", "ols", "batchSize", "instances"]
+    heads += [*(["setSize"] if set_sizes else []), f"Objective ({objective})"]
+    knobs = ["cores", "mos", "ols", "batch", "instances", *(["set_size"] if set_sizes else [])]
+    lines = [[row.status, row.start, *(_shown(row.point, k) for k in knobs), f"{row.objective:.2f}"] for row in rows]
+    sizes = [max(len(head), *(len(line[i]) for line in lines)) for i, head in enumerate(heads)]
+    index = max(1, len(str(len(lines) - 1)))
+    text = [" " * index + "".join(f" {head:>{size}}" for head, size in zip(heads, sizes, strict=True))]
+    for place, line in enumerate(lines):
+        text.append(f"{place:<{index}}" + "".join(f" {word:>{size}}" for word, size in zip(line, sizes, strict=True)))
+    return "\n".join(text)
+
+
+def _shown(point: Point, knob: str) -> str:
+    return f"[{point.number('mos')}]" if knob == "mos" else str(point.number(knob))
+
+
+def clock_text(seconds: float) -> str:
+    """``HH:MM:SS.mmm``."""
+    millis = round(seconds * 1000)
+    return f"{millis // 3_600_000:02d}:{millis // 60_000 % 60:02d}:{millis // 1000 % 60:02d}.{millis % 1000:03d}"

@@ -1,0 +1,169 @@
+"""Where the configurator's points are compiled and run: binaries kept by compile parameters, runs one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from infertune.core import stats
+from infertune.core.errors import InfertuneError
+from infertune.core.goal import Goal
+from infertune.core.records import Artifact, Failed, Launch, Measurement, Model, Outcome, Plan, Trial
+from infertune.core.seams import CandidateFailed, Shell
+from infertune.core.space import Point, Space
+from infertune.targets.qaic.build import compile_into
+from infertune.targets.qaic.configurator.wording import binary_folder, compiler_params
+from infertune.targets.qaic.probe import qid_of
+from infertune.targets.qaic.run import measure_point
+from infertune.targets.qaic.sdk import Sdk
+
+GIVE_UP = 3
+"""Runs that the card itself refused, one after another, before the search ends."""
+
+
+class CardLost(InfertuneError):  # noqa: N818  as the others in core/errors
+    """The card is not usable any more; what was measured is kept."""
+
+    exit_code = 75
+
+
+@dataclass(slots=True, kw_only=True)
+class Workshop:
+    """``say`` writes a line of the log; ``threads`` compiles run at a time; ``seconds`` per run.
+
+    ``folder`` holds the binaries; a binary serves every number of instances and set size.
+    """
+
+    sdk: Sdk
+    shell: Shell
+    model: Model
+    space: Space
+    goal: Goal
+    folder: str
+    seconds: int
+    threads: int
+    say: Callable[[str], None]
+    form_b: bool = False
+    trials: dict[Point, Trial] = field(default_factory=dict)
+    binaries: dict[tuple[tuple[str, object], ...], Future[Failed | None]] = field(default_factory=dict)
+    refused: int = 0
+    pool: ThreadPoolExecutor | None = None
+
+    # ------------------------------------------------------------ compiling
+
+    def path(self, point: Point) -> str:
+        return os.path.join(self.folder, binary_folder(point))
+
+    def submit(self, points: Sequence[Point]) -> list[Future[Failed | None]]:
+        """Begin to compile what is not compiled yet; the futures of all of them, in order."""
+        self.pool = self.pool or ThreadPoolExecutor(self.threads)
+        fresh = {self.space.build_part(p): p for p in points if self.space.build_part(p) not in self.binaries}
+        if fresh:
+            word = "Compiling model:" if self.form_b else "Compiling :"
+            self.say(f"{word} " + ", ".join(f"compilerParams={compiler_params(p)}" for p in fresh.values()))
+        for part, point in fresh.items():
+            self.binaries[part] = self.pool.submit(self._compile, point)
+        return [self.binaries[self.space.build_part(point)] for point in points]
+
+    def _compile(self, point: Point) -> Failed | None:
+        os.makedirs(self.folder, exist_ok=True)
+        path = self.path(point)
+        if os.path.isfile(os.path.join(path, "programqpc.bin")):
+            return None
+        try:
+            compile_into(self.sdk, self.shell, self.model, point, path, f"{path}.log")
+        except CandidateFailed as error:
+            return error.failed
+        return None
+
+    def compiled(self) -> int:
+        return len(self.binaries)
+
+    # ------------------------------------------------------------ running
+
+    def run(self, point: Point, built: Failed | None) -> Trial:
+        """Measure a point whose binary is done, and remember it. Raises `CardLost`."""
+        artifact = Artifact(key=binary_folder(point), path=self.path(point), size_bytes=0, build_s=0.0)
+        if built is not None:
+            self.say(f"Compilation failed for {compiler_params(point)}: {built.message}")
+            self.trials[point] = Trial(point=point, build=built)
+            return self.trials[point]
+        outcome = self._measured(point)
+        launch = Launch(point=point, purpose="screen", block=0, outcome=outcome, flags=(), wall_s=float(self.seconds))
+        self.trials[point] = Trial(point=point, launches=(launch,), build=artifact)
+        return self.trials[point]
+
+    def _measured(self, point: Point) -> Outcome:
+        runner = f"runnerParams=instances={point.number('instances', 1)}"
+        runner += f", setSize={point.number('set_size', 1)}" if self.form_b else ""
+        where = f"compiledModelPath={self.path(point)}"
+        self.say(f"Running the following set of models on device ID {qid_of(point.device)}: {{: ({where}, {runner})}}")
+        plan = Plan(min_time_s=self.seconds, cap_s=self.seconds)
+        try:
+            found = measure_point(self.sdk, self.shell, self.path(point), point, plan)
+        except CandidateFailed as error:
+            self.say(f"Run failed for {compiler_params(point)}, {runner}: {error.failed.message}")
+            self._count_refusal(error.failed)
+            return error.failed
+        self.refused = 0
+        return found
+
+    def _count_refusal(self, failed: Failed) -> None:
+        self.refused = self.refused + 1 if failed.kind == "device" else 0
+        if self.refused >= GIVE_UP:
+            raise CardLost(
+                "card-lost",
+                f"the card refused {GIVE_UP} runs, the last one with: {failed.message}",
+                hint="see `infertune devices` for its health; what was measured is in results.csv",
+            )
+
+    def evaluate(self, points: Sequence[Point]) -> None:
+        """The vendor's way: compile all of them, then run one after another."""
+        fresh = [point for point in points if point not in self.trials]
+        built = [future.result() for future in self.submit(fresh)]
+        for point, failure in zip(fresh, built, strict=True):
+            self.run(point, failure)
+
+    # ------------------------------------------------------------ results
+
+    def known(self) -> dict[Point, float]:
+        """Scores (more is better); minus infinity for what failed."""
+        return {point: self.score(trial) for point, trial in self.trials.items()}
+
+    def score(self, trial: Trial) -> float:
+        found = measured(trial)
+        return float("-inf") if found is None else self.goal.score(found)
+
+    def best(self) -> Point | None:
+        """The best point measured so far."""
+        scored = [(score, point) for point, score in self.known().items() if score > float("-inf")]
+        return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+    def objective(self, point: Point) -> float:
+        """inf/s, or the median latency in microseconds."""
+        found = measured(self.trials[point])
+        if found is None:
+            return float("nan")
+        value = self.goal.value(found)
+        return value if self.goal.maximise else value * 1e6
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def measured(trial: Trial) -> Measurement | None:
+    outcomes = [launch.outcome for launch in trial.launches if isinstance(launch.outcome, Measurement)]
+    return outcomes[-1] if outcomes else None
+
+
+def rate_and_latency(trial: Trial) -> tuple[str, str, str]:
+    """(inf/s, median latency in microseconds, what went wrong) as texts; empty where there is nothing."""
+    found = measured(trial)
+    if found is not None:
+        return f"{stats.throughput(found):.3f}", f"{stats.quantile_ns(found.latencies_ns, 50.0) / 1e3:.2f}", ""
+    failed = trial.build if isinstance(trial.build, Failed) else trial.launches[-1].outcome
+    assert isinstance(failed, Failed)
+    return "", "", f"{failed.kind}: {failed.message}"

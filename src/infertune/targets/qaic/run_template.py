@@ -1,0 +1,24 @@
+"""Run this program on its card with the vendor's runner: python run.py [seconds]. Commands are in config.json."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CONFIG = json.loads((HERE / "config.json").read_text())
+
+
+def main(seconds: int) -> None:
+    argv = [*CONFIG["commands"]["run"][:-1], str(seconds)]
+    printed = subprocess.run(argv, cwd=HERE, check=True, capture_output=True, text=True).stdout
+    results = re.findall(r"InferenceCnt (\d+) TotalDuration (\d+)us BatchSize (\d+)", printed)
+    count, micros, batch = map(int, results[-1])
+    rate = count * batch * 1e6 / micros
+    note = " (a simulated card)" if CONFIG["simulated"] else ""
+    print(f"{rate:.1f} samples/s{note}; expected {CONFIG['expected']['throughput_per_s']['value']:.1f}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)

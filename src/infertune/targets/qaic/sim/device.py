@@ -1,0 +1,114 @@
+"""Time of one request on the card: computing per operator, reading weights per stage, sharing memory and clock.
+
+core    = matrix and vector time of the busiest core, less what overlap splitting hides, at the present clock
+solo    = sum over stages of (core + sync, reading) combined: reading hides behind computing only within a stage
+device  = the same with the memory bus shared by all instances
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from infertune.targets.qaic.sim.constants import Constants
+from infertune.targets.qaic.sim.sheet import SYNCED_KINDS, Array, Sheet
+
+_CLOCK_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceTime:
+    """Seconds per request, (points,) each: ``device`` in the company of the other instances, ``solo`` alone."""
+
+    device: Array
+    solo: Array
+    computing: Array
+    syncing: Array
+    reading: Array
+    read_bytes: Array
+    clock: Array
+
+
+def both(first: Array, second: Array, power: float) -> Array:
+    """Two activities that overlap in part: their sum for power 1, the longer one as power grows."""
+    longer = np.maximum(np.maximum(first, second), 1e-12)
+    total: Array = longer * ((first / longer) ** power + (second / longer) ** power) ** (1 / power)
+    return total
+
+
+def device_time(sheet: Sheet, k: Constants) -> DeviceTime:
+    rows = sheet.rows
+    core, sync = _core_seconds(sheet, k), _sync_seconds(sheet, k)
+    read = _read_bytes(sheet, k)
+    bus = k.ddr_efficiency * rows["ddr"]
+    reading = read / np.minimum(bus, k.core_ddr_gbs * 1e9 * rows["cores"])[:, None]
+    crowd = read * (rows["instances"] / bus)[:, None]
+
+    def at(clock: Array) -> tuple[Array, Array]:
+        solo = both(core / (clock * rows["speed"])[:, None] + sync, reading, k.hiding)
+        return solo, both(solo, crowd, k.sharing)
+
+    clock = np.minimum(rows["boost"], rows["cap"])
+    for _ in range(_CLOCK_ROUNDS):
+        _, shared = at(clock)
+        load = core.sum(1) / (clock * rows["speed"] * shared.sum(1)) * rows["instances"] * rows["cores"] / rows["nsps"]
+        free = 1 + (rows["boost"] - 1) * np.clip((1 - load) / (1 - min(k.boost_load, 0.95)), 0, 1)
+        clock = np.minimum(free, rows["cap"])
+    solo, shared = at(clock)
+    return DeviceTime(
+        device=shared.sum(1),
+        solo=solo.sum(1),
+        computing=core.sum(1) / (clock * rows["speed"]),
+        syncing=sync.sum(1),
+        reading=reading.sum(1),
+        read_bytes=read.sum(1),
+        clock=clock,
+    )
+
+
+def _by_stage(sheet: Sheet, amounts: Array) -> Array:
+    total: Array = np.einsum("po,pos->ps", sheet.ops["times"] * amounts, sheet.stages)
+    return total
+
+
+def _core_seconds(sheet: Sheet, k: Constants) -> Array:
+    """At the loaded clock, on the busiest core, (points, stages)."""
+    ops, kinds, rows = sheet.ops, sheet.kinds, sheet.rows
+    effort = kinds["dense"] + kinds["attention"] + k.conv_factor * kinds["conv"]
+    fill = 1 + k.fill_rows * ops["fill"]
+    matrix = _by_stage(sheet, effort * ops["macs"] * ops["share"] * fill) / (k.matrix_tmacs * 1e12)
+    cost = (
+        k.softmax_ns * kinds["softmax"] + k.erf_ns * kinds["erf"] + k.elementwise_ns * kinds["elementwise"]
+        + k.move_ns * (kinds["move"] + kinds["lookup"]) + k.pool_ns * kinds["pool"]
+        + k.depthwise_ns * kinds["depthwise"]
+    )  # fmt: skip
+    vector = _by_stage(sheet, cost * ops["elements"] * ops["vector"]) * 1e-9
+    matrix, vector = matrix * rows["x_matrix"][:, None], vector * rows["x_vector"][:, None]
+    hidden = (k.overlap * rows["x_overlap"] * (1 - 1 / rows["ols"]))[:, None] * np.minimum(matrix, vector)
+    lost = (1 + k.core_loss * (rows["cores"] - 1)) * (1 + k.overlap_cost * (rows["ols"] - 1))
+    total: Array = (matrix + vector - hidden) * lost[:, None]
+    return total
+
+
+def _sync_seconds(sheet: Sheet, k: Constants) -> Array:
+    """Starting operators and waiting for the other cores, (points, stages)."""
+    ops, rows = sheet.ops, sheet.rows
+    synced = sum(sheet.kinds[kind] for kind in SYNCED_KINDS)
+    others = np.maximum(rows["cores"] * rows["x_sync_cores"] - 1, 0)[:, None]
+    each = (
+        k.row_sync_us * ops["by_row"] + k.channel_sync_us * ops["by_channel"] + k.sample_sync_us * ops["whole"]
+        + k.multicast_us * rows["multicast"][:, None] * (ops["weights"] > 0)
+    )  # fmt: skip
+    finer = (rows["x_sync"] * (1 + k.overlap_cost * (rows["ols"] - 1)))[:, None]
+    return _by_stage(sheet, synced * (k.op_us + others * each) * finer) * 1e-6
+
+
+def _read_bytes(sheet: Sheet, k: Constants) -> Array:
+    """Weights once per request, more without multicast, and activations that do not fit, (points, stages)."""
+    ops, rows = sheet.ops, sheet.rows
+    repeats = 1 + k.repeat_share * (1 - rows["multicast"]) * (rows["replicas"] - 1)
+    held = ops["live"] * ops["vector"] * (rows["x_bytes"] * rows["x_live"])[:, None]
+    room = rows["room"] * k.memory_share * rows["x_room"]
+    over = np.maximum(held - room[:, None], 0) * (rows["cores"] * 2 * k.spill * rows["x_spill"])[:, None]
+    return _by_stage(sheet, ops["weights"] * (repeats * rows["x_bytes"])[:, None] + over)

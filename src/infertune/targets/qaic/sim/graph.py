@@ -1,0 +1,175 @@
+"""The workload of an ONNX graph: every node traced at bound shapes, with what must be kept in memory at each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infertune.core.errors import quoted
+from infertune.prepare import source
+from infertune.prepare.facts import Fact
+from infertune.prepare.trace import Step, trace
+from infertune.targets.qaic.sim.graph_ops import SAME_PLACE, Seen, ops_of
+from infertune.targets.qaic.sim.workload import FP16_BYTES, Op, Workload, merged, staged
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from infertune.core.records import TensorSpec
+
+VIEWS = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+BIASED = frozenset({"MatMul", "Conv", "Gemm", "FusedMatMul"})
+_DTYPE_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
+
+
+def workload_of(path: str, shapes: Mapping[str, int]) -> Workload:
+    """The model at ``path`` with its symbols bound to ``shapes``; amounts per sample.
+
+    A symbol that ``shapes`` leaves out counts as 1: the batch, which the amounts do not depend on.
+    Raises the errors of `prepare.source.read`.
+    """
+    opened = source.read(path)
+    return graph_workload(Path(path).stem, opened.proto, _input_dims(opened.proto, shapes))
+
+
+def spec_workload(name: str, proto: ModelProto, inputs: Sequence[TensorSpec]) -> Workload:
+    """The same for inputs whose dimensions are all numbers, the first one of the first input being the batch."""
+    dims = {spec.name: tuple(int(d) if isinstance(d, int) else 1 for d in spec.dims) for spec in inputs}
+    return graph_workload(name, proto, dims)
+
+
+def _input_dims(proto: ModelProto, shapes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    return {
+        port.name: tuple(dim.dim_value or shapes.get(dim.dim_param, 1) for dim in port.type.tensor_type.shape.dim)
+        for port in proto.graph.input
+        if port.name not in stored
+    }
+
+
+def graph_workload(name: str, proto: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> Workload:
+    """Amounts per sample of a graph whose inputs have these shapes."""
+    first = next(iter(inputs.values()), ())
+    batch = first[0] if first else 1
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    steps = trace(proto, inputs)
+    walk = _Walk(batch=batch, outputs=[port.name for port in proto.graph.output], constants=constants)
+    ops = walk.ops(steps)
+    kinds = {port.name: port.type.tensor_type.elem_type for port in proto.graph.input}
+    given = [Fact(dims=dims, data_type=kinds[port]) for port, dims in inputs.items()]
+    return Workload(
+        name=quoted(name, 120),
+        ops=merged(staged(ops)),
+        input_bytes=_bytes(given) // batch,
+        output_bytes=_bytes(_made_by(steps, [port.name for port in proto.graph.output])) // batch,
+        stored_bytes=FP16_BYTES * sum(math.prod(tensor.dims) for tensor in proto.graph.initializer),
+    )
+
+
+def _made_by(steps: Iterable[Step], names: Sequence[str]) -> list[Fact]:
+    made = {name: fact for step in steps for name, fact in zip(step.node.output, step.outputs, strict=False)}
+    return [made[name] for name in names if name in made]
+
+
+def _bytes(facts: Iterable[Fact]) -> int:
+    return sum((fact.elements or 0) * _DTYPE_BYTES.get(fact.data_type, 4) for fact in facts)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Goes through the steps of a graph in order, keeping account of the activations that are still needed.
+
+    ``root`` names what a view is a view of; a sum with a bias is one of the product that it starts.
+    """
+
+    batch: int
+    outputs: Sequence[str]
+    constants: set[str]
+    live: dict[str, int] = field(default_factory=dict)
+    root: dict[str, str] = field(default_factory=dict)
+
+    def ops(self, steps: Sequence[Step]) -> list[Op]:
+        worked = [step for step in self._runtime(steps) if not self._is_view(step)]
+        last = self._last_reads(steps)
+        found: list[Op] = []
+        for place, step in enumerate(worked):
+            found += self._bodies(step) if step.bodies else self._node(step)
+            for name in map(self._origin, step.node.input):
+                if last.get(name, -1) <= place:
+                    self.live.pop(name, None)
+        return found
+
+    def _runtime(self, steps: Sequence[Step]) -> list[Step]:
+        """What is left for the card: no small values and nothing made of weights only; views are named on the way."""
+        left: list[Step] = []
+        maker: dict[str, str] = {}
+        for step in steps:
+            if self._is_constant(step):
+                self.constants.update(step.node.output)
+                continue
+            left.append(step)
+            maker.update(dict.fromkeys(step.node.output, step.node.op_type))
+            seen = self._seen_through(step, maker)
+            if seen is not None:
+                self.root[step.node.output[0]] = self._origin(seen)
+        return left
+
+    def _is_constant(self, step: Step) -> bool:
+        if step.outputs and all(fact.value is not None for fact in step.outputs):
+            return True
+        return not step.bodies and all(name in self.constants for name in step.node.input if name)
+
+    def _seen_through(self, step: Step, maker: Mapping[str, str]) -> str | None:
+        """The input that the output is a view of, if it is one."""
+        if step.node.op_type in VIEWS and step.node.input:
+            return str(step.node.input[0])
+        if step.node.op_type != "Add":
+            return None
+        fixed = [name in self.constants for name in step.node.input]
+        if sum(fixed) != 1:
+            return None
+        bias, sums = (1, 0) if fixed[1] else (0, 1)
+        small = (step.input(bias).elements or 0) <= max(d or 1 for d in (step.input(sums).dims or (1,)))
+        product = str(step.node.input[sums])
+        return product if small and maker.get(product) in BIASED else None
+
+    def _is_view(self, step: Step) -> bool:
+        return bool(step.node.output) and step.node.output[0] in self.root
+
+    def _origin(self, name: str) -> str:
+        return self.root.get(name, name)
+
+    def _last_reads(self, steps: Sequence[Step]) -> dict[str, int]:
+        """Place among the steps that are no views and no constants at which a tensor is read last."""
+        worked = [s for s in steps if s.node.output and s.node.output[0] not in self.constants and not self._is_view(s)]
+        reads = {self._origin(name): place for place, step in enumerate(worked) for name in step.node.input}
+        return {**reads, **{self._origin(name): len(worked) for name in self.outputs}}
+
+    def _node(self, step: Step) -> list[Op]:
+        flags = tuple(name in self.constants for name in step.node.input)
+        ops = ops_of(Seen(step=step, constant=flags, batch=self.batch))
+        reads = sum(self.live.get(name, 0) for name in {self._origin(n) for n in step.node.input})
+        self._keep(step)
+        return [replace(op, live_bytes=self._needed(op, step, reads)) for op in ops]
+
+    def _needed(self, op: Op, step: Step, reads: int) -> int:
+        """Everything alive; an operator that works in place needs no second copy of what it reads."""
+        total = sum(self.live.values())
+        made = sum(self.live.get(name, 0) for name in step.node.output)
+        return total - min(made, reads) if op.kind in SAME_PLACE else total
+
+    def _keep(self, step: Step) -> None:
+        for name, fact in zip(step.node.output, step.outputs, strict=False):
+            self.live[name] = FP16_BYTES * (fact.elements or 0) // self.batch
+
+    def _bodies(self, step: Step) -> list[Op]:
+        """The costliest body of an If, Loop or Scan, as often as it runs (once where that is not known)."""
+        self._keep(step)
+        bodies = []
+        for body in step.bodies:
+            inner = _Walk(batch=self.batch, outputs=(), constants=set(self.constants))
+            bodies.append([replace(op, times=op.times * (body.times or 1)) for op in inner.ops(body.steps)])
+        return max(bodies, key=lambda ops: sum(op.times * (op.macs + op.elements) for op in ops))

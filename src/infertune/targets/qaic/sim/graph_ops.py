@@ -1,0 +1,192 @@
+"""What one ONNX operator costs the card: a rule per operator type, in the units of `workload`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from infertune.prepare.arithmetic import count_steps
+from infertune.prepare.trace import Step
+from infertune.targets.qaic.sim.encoders import NORM_PASSES
+from infertune.targets.qaic.sim.workload import Kind, Op, convolution, dense, product, vector
+
+GELU_PASSES = 4
+"""Passes beside the error function: scale, add, multiply, multiply."""
+
+FREE = frozenset(
+    {
+        "BatchNormalization", "Cast", "CastLike", "Constant", "ConstantOfShape", "Dropout", "Flatten", "Identity",
+        "Range", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze",
+    }
+)  # fmt: skip
+"""Operators that compilers resolve ahead, fold into their neighbours, or make a view of."""
+
+SAME_PLACE = frozenset({"elementwise", "erf", "softmax"})
+"""Kinds that may write their output over an input that nobody reads again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A step of the graph: which of its inputs are weights, and the samples it computes."""
+
+    step: Step
+    constant: tuple[bool, ...]
+    batch: int
+
+    def size(self, place: int) -> int:
+        """Elements of an input per sample."""
+        return max(1, self.step.input(place).elements or 0) // self.batch or 1
+
+    @property
+    def made(self) -> int:
+        """Elements of the first output per sample."""
+        outputs = self.step.outputs
+        return (outputs[0].elements or 0) // self.batch if outputs else 0
+
+    def dims(self, place: int) -> tuple[int, ...]:
+        return _known(self.step.input(place).dims)
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        return _known(self.step.outputs[0].dims)
+
+
+def _known(dims: tuple[int | None, ...] | None) -> tuple[int, ...]:
+    return tuple(d or 1 for d in dims or ())
+
+
+Rule = Callable[[Seen], list[Op]]
+
+
+def ops_of(seen: Seen) -> list[Op]:
+    """The work of one node; none where it is free or its sizes are not known."""
+    if seen.step.node.op_type in FREE or not seen.made:
+        return []
+    return RULES.get(seen.step.node.op_type, _elementwise)(seen)
+
+
+def _elementwise(seen: Seen) -> list[Op]:
+    if macs := count_steps([seen.step]).total:
+        return [_unnamed_product(seen, macs // seen.batch)]
+    return [vector("elementwise", seen.made)]
+
+
+def _unnamed_product(seen: Seen, macs: int) -> Op:
+    """Recurrent layers, Einsum, fused attention: a product of the output's size with as many terms as it takes."""
+    wide = seen.out[-1] if seen.out else 1
+    rows = max(1, seen.made // wide)
+    deep = max(1, macs // (rows * wide))
+    weights = any(seen.constant[1:])
+    return dense(rows, deep, wide) if weights else product(1, rows, deep, wide)
+
+
+def _passes(kind: Kind, count: int = 1) -> Rule:
+    return lambda seen: [vector(kind, count * seen.made)]
+
+
+def _over_inputs(kind: Kind) -> Rule:
+    """Reductions: every input element is read once."""
+    return lambda seen: [vector(kind, seen.size(0))]
+
+
+def _mat_mul(seen: Seen) -> list[Op]:
+    first, out = seen.dims(0), seen.out
+    deep, wide = first[-1] if first else 1, out[-1] if out else 1
+    if any(seen.constant[:2]):
+        return [dense(max(1, seen.made // wide), deep, wide)]
+    rows = out[-2] if len(out) > 1 else 1
+    return [product(max(1, seen.made // (rows * wide)), rows, deep, wide)]
+
+
+def _gemm(seen: Seen) -> list[Op]:
+    first, out = seen.dims(0), seen.out
+    deep = first[0 if seen.step.attributes.get("transA") else 1]
+    return [dense(max(1, seen.made // out[-1]), deep, out[-1])]
+
+
+def _conv(weights: int) -> Rule:
+    def rule(seen: Seen) -> list[Op]:
+        inputs, filters, out = seen.dims(0), seen.dims(weights), seen.out
+        groups = int(seen.step.attributes.get("group") or 1)
+        before = math.prod(inputs[2:])
+        return [convolution(out[2:], inputs[1], out[1], math.prod(filters[2:]), groups=groups, in_positions=before)]
+
+    return rule
+
+
+def _transposed(seen: Seen) -> list[Op]:
+    """Every input position feeds a window of outputs: as much work as a convolution at the input's size."""
+    inputs, filters, out = seen.dims(0), seen.dims(1), seen.out
+    groups = int(seen.step.attributes.get("group") or 1)
+    made = convolution(inputs[2:], inputs[1], out[1], math.prod(filters[2:]), groups=groups)
+    return [replace(made, out_bytes=2 * seen.made)]
+
+
+def _pool(seen: Seen) -> list[Op]:
+    window = math.prod(seen.step.attributes.get("kernel_shape") or (1,))
+    return [vector("pool", window * seen.made)]
+
+
+def _reduce(seen: Seen) -> list[Op]:
+    """A mean over the positions of a picture is a pooling; along the last axis it is a pass of a normalisation."""
+    pooled = len(seen.dims(0)) == 4 and seen.made * 4 <= seen.size(0) and seen.dims(0)[2:] != seen.out[2:]
+    return [vector("pool" if pooled else "elementwise", seen.size(0))]
+
+
+def _gather(seen: Seen) -> list[Op]:
+    return [vector("lookup" if seen.constant and seen.constant[0] else "move", seen.made)]
+
+
+def _gelu(seen: Seen) -> list[Op]:
+    return [vector("erf", seen.made), vector("elementwise", GELU_PASSES * seen.made)]
+
+
+def _silu(seen: Seen) -> list[Op]:
+    return [vector("erf", seen.made), vector("elementwise", seen.made)]
+
+
+_TRANSCENDENTAL = (
+    "Acos", "Asin", "Atan", "Celu", "Cos", "Elu", "Erf", "Exp", "Log", "Mish", "Selu", "Sigmoid", "Sin", "Softplus",
+    "Tan", "Tanh",
+)  # fmt: skip
+_MOVES = (
+    "Concat", "DepthToSpace", "Expand", "GatherElements", "GatherND", "Pad", "Resize", "ScatterElements", "ScatterND",
+    "Slice", "SpaceToDepth", "Split", "Tile", "Transpose", "Upsample",
+)  # fmt: skip
+_NORMS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization", "RMSNormalization",
+          "SimplifiedLayerNormalization")  # fmt: skip
+_REDUCTIONS = ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+               "ReduceSum", "ReduceSumSquare")  # fmt: skip
+
+RULES: dict[str, Rule] = {
+    "MatMul": _mat_mul,
+    "FusedMatMul": _mat_mul,
+    "MatMulInteger": _mat_mul,
+    "Gemm": _gemm,
+    "Conv": _conv(1),
+    "FusedConv": _conv(1),
+    "ConvInteger": _conv(1),
+    "QLinearConv": _conv(3),
+    "ConvTranspose": _transposed,
+    "Softmax": _passes("softmax"),
+    "LogSoftmax": _passes("softmax"),
+    "Gelu": _gelu,
+    "FastGelu": _gelu,
+    "BiasGelu": _gelu,
+    "QuickGelu": _silu,
+    "Swish": _silu,
+    "HardSwish": _passes("elementwise", 3),
+    "HardSigmoid": _passes("elementwise", 2),
+    "SkipLayerNormalization": _passes("elementwise", 1 + NORM_PASSES),
+    "MaxPool": _pool,
+    "AveragePool": _pool,
+    "LpPool": _pool,
+    "GlobalAveragePool": _over_inputs("pool"),
+    "GlobalMaxPool": _over_inputs("pool"),
+    "Gather": _gather,
+    **dict.fromkeys(_TRANSCENDENTAL, _passes("erf")),
+    **dict.fromkeys(_MOVES, _passes("move")),
+    **dict.fromkeys(_NORMS, _passes("elementwise", NORM_PASSES)),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
+}

@@ -1,0 +1,107 @@
+"""Real outputs of a simulated program: the model it was compiled from, computed by ONNX Runtime in float16."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from infertune.core.records import TensorSpec
+from infertune.targets.qaic.sim.programs.container import Program
+from infertune.targets.qaic.sim.programs.networks import MODEL_FILE
+from infertune.targets.qaic.sim.programs.tree import Tree
+from infertune.targets.qaic.sim.programs.world import Stop
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+HALF_FILE = "half.onnx"
+LARGEST_INLINE = 1_500_000_000
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+def compute(tree: Tree, program: Program, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+    """Named outputs of one request."""
+    session = _session(_half_model(tree, program), program)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+
+
+def _session(path: Path, program: Program) -> ort.InferenceSession:
+    import onnxruntime as ort
+
+    ort.disable_telemetry_events()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    for symbol, value in program.symbols:
+        options.add_free_dimension_override_by_name(symbol, value)
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _half_model(tree: Tree, program: Program) -> Path:
+    """The model in float16, made the first time that outputs are asked for."""
+    import onnx
+
+    from infertune.prepare.graphs import inlined
+    from infertune.targets.qaic.sim.programs.half import in_half_precision
+
+    folder = tree.state / "models" / program.model
+    made = folder / HALF_FILE
+    if made.is_file():
+        return made
+    if not (folder / MODEL_FILE).is_file():
+        raise Stop("Error: Failed to load network: it was compiled in another simulated SDK")
+    model = in_half_precision(inlined(onnx.load(folder / MODEL_FILE)))
+    temporary = folder / f".{HALF_FILE}.{secrets.token_hex(6)}"
+    if model.ByteSize() > LARGEST_INLINE:
+        onnx.save(model, temporary, save_as_external_data=True, location=f"{HALF_FILE}.data")
+    else:
+        onnx.save(model, temporary)
+    temporary.replace(made)
+    return made
+
+
+def given_inputs(program: Program, files: Sequence[str]) -> Arrays:
+    """Raw files as arrays, one per input in the program's order. Raises `Stop` for a wrong number or size."""
+    if len(files) != len(program.inputs):
+        raise Stop(f"Error: {len(files)} input files given, the network has {len(program.inputs)} inputs")
+    return {spec.name: _raw(spec, path) for spec, path in zip(program.inputs, files, strict=True)}
+
+
+def _raw(spec: TensorSpec, path: str) -> npt.NDArray[np.generic]:
+    shape = [int(d) for d in spec.dims]
+    wanted = int(np.prod(shape)) * np.dtype(spec.dtype).itemsize
+    try:
+        size = os.path.getsize(path)
+    except OSError:
+        raise Stop(f"Error: Failed to open input file {path}") from None
+    if size != wanted:
+        raise Stop(f"Error: input file {path} has {size} bytes, buffer '{spec.name}' needs {wanted}")
+    return np.fromfile(path, dtype=spec.dtype).reshape(shape)
+
+
+def random_inputs(program: Program, rng: np.random.Generator) -> Arrays:
+    """What the runner feeds when it is given nothing: small whole numbers and unit normals, always the same."""
+    made: dict[str, npt.NDArray[np.generic]] = {}
+    for spec in program.inputs:
+        shape = [int(d) for d in spec.dims]
+        wide = np.dtype(spec.dtype).kind == "f"
+        made[spec.name] = (rng.standard_normal(shape) if wide else rng.integers(0, 2, shape)).astype(spec.dtype)
+    return made
+
+
+def write_outputs(folder: str, outputs: Arrays, activation: int, number: int) -> None:
+    """One raw file per output; characters that a file name cannot hold become ``_``."""
+    for name, array in outputs.items():
+        safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+        np.ascontiguousarray(array).tofile(os.path.join(folder, f"{safe}-activation-{activation}-inf-{number}.bin"))
+
+
+def spoiled(outputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
+    """What a broken card sends back: the right shapes, the wrong values."""
+    return {name: np.negative(np.roll(a, 1).astype(np.float64)).astype(a.dtype) for name, a in outputs.items()}

@@ -1,0 +1,111 @@
+"""Points of the card model as arrays, one row per point and one column per operator: what the equations work on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from infertune.targets.qaic.sim.assumed import effects_of
+from infertune.targets.qaic.sim.card import Card
+from infertune.targets.qaic.sim.setting import Setting
+from infertune.targets.qaic.sim.split import Split, split_of, vector_share
+from infertune.targets.qaic.sim.workload import KINDS, MATRIX_KINDS, Op, Workload
+
+Array = npt.NDArray[np.float64]
+
+SYNCED_KINDS = (*sorted(MATRIX_KINDS), "depthwise", "move", "pool")
+"""Operators after which cores wait for each other; plain vector work stays where its input is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    workload: Workload
+    card: Card
+    setting: Setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """``ops``: (points, operators) by name; ``kinds``: the same as masks; ``rows``: (points,) by name;
+    ``stages``: (points, operators, stages), one where an operator belongs to a stage. Amounts are per request."""
+
+    ops: dict[str, Array]
+    kinds: dict[str, Array]
+    rows: dict[str, Array]
+    stages: Array
+
+    def take(self, places: Sequence[int] | npt.NDArray[np.int64]) -> Sheet:
+        return Sheet(
+            ops={name: values[places] for name, values in self.ops.items()},
+            kinds={name: values[places] for name, values in self.kinds.items()},
+            rows={name: values[places] for name, values in self.rows.items()},
+            stages=self.stages[places],
+        )
+
+
+def sheet_of(points: Sequence[Point]) -> Sheet:
+    width = max(len(point.workload.ops) for point in points)
+    ops = {name: np.zeros((len(points), width)) for name in _OP_NAMES}
+    kinds: dict[str, Array] = {kind: np.zeros((len(points), width)) for kind in KINDS}
+    number = np.zeros((len(points), width), np.int64)
+    for row, point in enumerate(points):
+        for column, op in enumerate(point.workload.ops):
+            for name, value in _amounts(op, point.setting).items():
+                ops[name][row, column] = value
+            kinds[op.kind][row, column] = 1.0
+            number[row, column] = op.stage
+    stages = (number[:, :, None] == np.arange(number.max() + 1)).astype(float)
+    facts = [_facts(point) for point in points]
+    rows = {name: np.array([fact[name] for fact in facts], float) for name in facts[0]}
+    return Sheet(ops=ops, kinds=kinds, rows=rows, stages=stages)
+
+
+_OP_NAMES = ("times", "macs", "elements", "weights", "live", "share", "vector", "fill", "by_row", "by_channel", "whole")
+_NO_SPLIT = Split(0.0, 1, 1, 1, 1)
+
+
+def _amounts(op: Op, setting: Setting) -> dict[str, float]:
+    batch, cores = setting.batch, setting.cores
+    matrix = op.kind in MATRIX_KINDS
+    cut = split_of(op, batch, cores, setting.channel_split) if matrix else _NO_SPLIT
+    inside = batch < cores if op.kind == "attention" else cut.row_ways * cut.channel_ways > 1
+    by_channel = float(cut.channel_ways > 1)
+    return {
+        "times": op.times,
+        "macs": op.padded_macs * batch,
+        "elements": op.elements * batch,
+        "weights": op.weight_bytes,
+        "live": op.live_bytes * batch,
+        "share": cut.share,
+        "vector": vector_share(batch, cores),
+        "fill": 1.0 / max(cut.rows, 8),
+        "by_row": float(inside) - by_channel,
+        "by_channel": by_channel,
+        "whole": 1.0 - float(inside),
+    }
+
+
+def _facts(point: Point) -> dict[str, float]:
+    setting, card, effects = point.setting, point.card, effects_of(point.setting.options)
+    load: Any = {f"x_{name}": getattr(effects, name) for name in effects.__slots__}
+    return {
+        **load,
+        "cores": setting.cores,
+        "ols": setting.overlap_split,
+        "batch": setting.batch,
+        "instances": setting.instances,
+        "set_size": setting.set_size,
+        "multicast": float(setting.multicast),
+        "replicas": setting.cores / setting.channel_split,
+        "nsps": card.nsps,
+        "ddr": card.ddr_bytes_per_s,
+        "room": card.fast_memory_bytes,
+        "boost": card.max_mhz / card.loaded_mhz,
+        "speed": card.loaded_mhz / 1233.0,
+        "cap": (card.capped_mhz or card.max_mhz) / card.loaded_mhz,
+        "moved": setting.batch * (point.workload.input_bytes + point.workload.output_bytes),
+    }

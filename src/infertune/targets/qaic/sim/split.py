@@ -1,0 +1,50 @@
+"""How the compiler cuts an operator over the cores of an instance: whole samples, runs of rows, tiles of channels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from infertune.targets.qaic.sim.workload import BLOCK_ROWS, TILE, Op
+
+ROW_RUN = 16
+"""Rows of the smallest piece of a matrix product; chosen among 8, 16 and 32 by the fit (`bench/sim/calibrate.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """``share`` of the work on the busiest core, ``rows`` that it computes; ways that samples, rows and channels go."""
+
+    share: float
+    rows: int
+    samples: int
+    row_ways: int
+    channel_ways: int
+
+
+def split_of(op: Op, batch: int, cores: int, channel_limit: int) -> Split:
+    """The split with the smallest share, channels last: they cost traffic. Heads of attention go like samples."""
+    runs = max(op.blocks, 1) * BLOCK_ROWS // ROW_RUN
+    if op.kind == "attention":
+        return _best(batch * op.groups, runs, 1, cores, 1)
+    return _best(batch, runs, max(1, -(-op.wide // TILE)), cores, channel_limit)
+
+
+@lru_cache(maxsize=1 << 16)
+def _best(samples: int, runs: int, tiles: int, cores: int, channel_limit: int) -> Split:
+    best = Split(1.0, samples * runs * ROW_RUN, 1, 1, 1)
+    for by_sample in range(1, min(samples, cores) + 1):
+        for by_channel in range(1, min(channel_limit, tiles, cores // by_sample) + 1):
+            by_row = min(runs, cores // (by_sample * by_channel))
+            parts = math.ceil(samples / by_sample), math.ceil(runs / by_row), math.ceil(tiles / by_channel)
+            share = math.prod(parts) / (samples * runs * tiles)
+            if share < best.share - 1e-12:
+                best = Split(share, parts[0] * parts[1] * ROW_RUN, by_sample, by_row, by_channel)
+    return best
+
+
+def vector_share(batch: int, cores: int) -> float:
+    """Of vector work on the busiest core: whole samples each, or every sample over its own part of the cores."""
+    whole = math.ceil(batch / cores) / batch
+    return min(whole, 1 / (batch * (cores // batch))) if cores >= batch else whole

@@ -1,0 +1,50 @@
+"""A session in virtual time, for tests of whatever drives sessions."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from infertune.core.records import Phase, RawNs
+from infertune.testing.clock import FakeClock
+
+
+class FakeSession:
+    """`seams.Session` with ``servers`` identical servers; ``service_ns(i)`` is how long request number i takes.
+
+    Requests queue first come, first served. Waiting moves the fake clock to the next completion.
+    """
+
+    def __init__(self, clock: FakeClock, *, in_flight: int, servers: int, service_ns: Callable[[int], int]) -> None:
+        self.in_flight = in_flight
+        self.sent = 0
+        self.closed = False
+        self._clock = clock
+        self._service_ns = service_ns
+        self._free = [0] * servers
+        self._running: list[tuple[int, int, int]] = []
+        self._execute: list[int] = []
+
+    def start(self, slot: int) -> None:
+        service = self._service_ns(self.sent)
+        begin = max(self._clock.now_ns(), heapq.heappop(self._free))
+        heapq.heappush(self._free, begin + service)
+        heapq.heappush(self._running, (begin + service, slot, service))
+        self.sent += 1
+
+    def wait(self) -> Sequence[tuple[int, int]]:
+        end, slot, service = heapq.heappop(self._running)
+        self._clock.advance(max(0, end - self._clock.now_ns()) / 1e9)
+        self._execute.append(service)
+        return ((slot, end),)
+
+    def phases(self) -> tuple[Phase, ...]:
+        told = (Phase(name="execute", samples_ns=RawNs(self._execute)),)
+        self._execute = []
+        return told
+
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        return (("servers", str(len(self._free))),)
+
+    def close(self) -> None:
+        self.closed = True

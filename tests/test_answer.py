@@ -1,0 +1,254 @@
+"""What a record says: confirmed winners, answers so far, nothing feasible, and the caveats that go with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infertune.core.answer import answer
+from infertune.core.findings import Answer
+from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch
+from infertune.core.space import Point
+from infertune.testing.records import (
+    BASELINES,
+    a_baseline,
+    a_check,
+    a_confirmation,
+    a_launch,
+    a_measurement,
+    a_point,
+    a_question,
+    a_search,
+    a_study,
+    noisy,
+    opening,
+    recorded,
+)
+
+FAST, SLOW = a_point(batch=8, precision="bf16"), a_point(batch=2)
+CRASH = Failed(stage="measure", kind="crash", message="signal 11 at 0x7f01")
+DEFAULT = "openvino default"
+
+
+def said(found: Answer) -> str:
+    return "\n".join(found.caveats)
+
+
+def without_end(entries: list[Entry]) -> list[Entry]:
+    return [e for e in entries if not isinstance(e.event, Closed)]
+
+
+def test_a_confirmed_winner_with_its_figures_and_baselines() -> None:
+    found = answer(a_study({FAST: 200.0, SLOW: 120.0}, baselines=dict.fromkeys(BASELINES, 100.0)))
+    assert (found.status, found.winner, found.confirmed) == ("ok", FAST, True)
+    assert found.figures is not None
+    assert found.figures.throughput.value == pytest.approx(200.0, rel=0.01)
+    assert (found.figures.launches, found.figures.requests, found.figures.in_flight) == (6, 1200, 1)
+    assert [rival.name for rival in found.rivals] == list(BASELINES)
+    for rival in found.rivals:
+        assert rival.speedup is not None and rival.speedup.value == pytest.approx(2.0, rel=0.03)
+    assert found.fidelity is not None and found.fidelity.cosine == 0.9998
+    assert found.device is not None and found.device.target == "openvino"
+    assert found.caveats == ()
+
+
+def test_only_fresh_launches_are_reported() -> None:
+    events = [*opening(a_question()), *a_search({FAST: 450.0}), a_launch(FAST, 450.0, purpose="race")]
+    events += [Decided(finalists=(FAST,), why=""), *a_confirmation({FAST: noisy(200.0)}), Closed(status="ok", why="")]
+    found = answer(recorded(events))
+    assert found.figures is not None
+    assert found.figures.throughput.value == pytest.approx(200.0, rel=0.01)
+    assert "estimate of the winner was optimistic by 125 %" in said(found)
+
+
+def test_percentiles_are_of_all_confirmation_requests_and_have_a_floor() -> None:
+    assert (enough := answer(a_study({FAST: 200.0}, count=200)).figures) and enough.p99_ms is not None
+    few = answer(a_study({FAST: 200.0}, count=20)).figures  # 6 x 20 = 120 requests
+    assert few is not None and few.p90_ms is not None and few.p99_ms is None
+
+
+def test_the_default_is_recommended_when_nothing_separates_it() -> None:
+    found = answer(a_study({FAST: 101.0}, baselines={DEFAULT: 100.0}))
+    assert found.winner == a_baseline(DEFAULT)
+    assert "the default is as good" in found.why
+    assert found.challenger is not None and found.challenger.point == FAST
+    assert found.best_rival == DEFAULT
+    best = found.rival(DEFAULT)
+    assert best is not None and best.speedup is not None
+    assert (best.speedup.low, best.speedup.high) == (1.0, 1.0)
+
+
+def test_a_latency_goal_compares_latencies() -> None:
+    speeds = {FAST: 50.0, SLOW: 300.0}  # at batch 8 a request takes 160 ms, at batch 2 under 7 ms
+    found = answer(a_study(speeds, finalists=[SLOW], question=a_question("min latency"), baselines={DEFAULT: 50.0}))
+    best = found.rival(DEFAULT)
+    assert found.winner == SLOW and best is not None and best.speedup is not None
+    assert best.speedup.value == pytest.approx((1 / 50) / (2 / 300), rel=0.03)
+    assert found.figures is not None and found.figures.value.value == pytest.approx(2 / 300, rel=0.03)
+
+
+# ---------------------------------------------------------------- not confirmed
+
+
+def test_an_interrupted_search_still_gives_the_best_so_far() -> None:
+    closed = Closed(status="interrupted", why="stopped by Ctrl-C")
+    found = answer(recorded([*opening(a_question()), *a_search({FAST: 200.0, SLOW: 120.0}), closed]))
+    assert (found.status, found.winner, found.confirmed) == ("interrupted", FAST, False)
+    assert found.why.startswith("unconfirmed")
+    assert "interrupted: stopped by Ctrl-C" in said(found)
+    assert "1 launch that also did the choosing" in said(found)
+    assert all(rival.speedup is None for rival in found.rivals)
+
+
+def test_a_killed_study_says_that_its_record_just_stops() -> None:
+    found = answer(without_end(a_study({FAST: 200.0})))
+    assert found.status == "interrupted" and found.confirmed
+    assert "the command was killed or is still running" in said(found)
+
+
+def test_the_answer_so_far_prefers_points_that_were_raced_over_one_lucky_launch() -> None:
+    events = [*opening(a_question()), *a_search({FAST: 190.0, SLOW: 200.0})]
+    events += [a_launch(FAST, 192.0, purpose="race"), a_launch(FAST, 188.0, purpose="race")]
+    assert answer(recorded(events)).winner == FAST
+
+
+def test_too_few_confirmation_launches_confirm_nothing() -> None:
+    found = answer(a_study({FAST: 200.0}, blocks=2))
+    assert found.winner == FAST and not found.confirmed
+
+
+def test_few_launches_say_how_sure_their_interval_is() -> None:
+    assert "covers the true median with 75.0 %" in said(answer(a_study({FAST: 200.0}, blocks=3)))
+
+
+@given(st.integers(0, 60))
+def test_every_beginning_of_a_record_has_an_answer(length: int) -> None:
+    whole = a_study({FAST: 200.0, SLOW: 120.0, a_point(batch=4): CRASH})
+    found = answer(whole[: 2 + length])
+    assert found.status in ("ok", "interrupted")
+    assert (found.winner is None) == (found.figures is None)
+    assert not found.confirmed or (found.figures is not None and found.figures.evidence == "confirm")
+
+
+def test_an_extension_that_was_not_confirmed_keeps_the_confirmed_answer() -> None:
+    better = a_point(batch=16)
+    events: list[Event] = [e.event for e in a_study({FAST: 200.0})]
+    events += [*a_search({better: 300.0}), Decided(finalists=(better,), why="")]
+    found = answer(recorded(events))
+    assert found.winner == FAST and found.confirmed
+    assert "a later search has no confirmed winner" in said(found)
+
+
+# ---------------------------------------------------------------- nothing feasible
+
+
+def test_the_limit_that_binds_and_the_closest_point() -> None:
+    asked = a_question("max throughput, p99 < 5 ms, memory < 1 GB")
+    events: list[Event] = [*opening(asked), *a_search({SLOW: 200.0, a_point(batch=16): 100.0})]
+    found = answer(recorded([*events, Closed(status="nothing_feasible", why="")]))
+    assert (found.status, found.winner, found.figures) == ("nothing_feasible", None, None)
+    assert found.nearest is not None and found.nearest.point == SLOW
+    assert (found.nearest.limit, found.nearest.measured) == ("p99 < 5 ms", "11.0 ms")
+
+
+def test_fidelity_can_be_the_limit_that_binds() -> None:
+    study = a_study({FAST: 200.0}, cosines={FAST: 0.93}, baselines={})
+    found = answer(study)
+    assert found.winner is None and found.status == "nothing_feasible"
+    assert found.nearest is not None
+    assert (found.nearest.limit, found.nearest.measured) == ("fidelity >= 0.99", "0.9300")
+
+
+def test_when_everything_failed_there_is_no_closest_point() -> None:
+    search = a_search({FAST: CRASH, SLOW: CRASH})
+    found = answer(recorded([*opening(a_question()), *search, Closed(status="nothing_feasible", why="")]))
+    assert found.winner is None and found.nearest is None
+    assert (found.counts.trials, found.counts.failed) == (2, 2)
+
+
+def test_an_unfaithful_winner_is_demoted_to_the_faithful_one() -> None:
+    found = answer(a_study({FAST: 200.0, SLOW: 150.0}, finalists=[FAST, SLOW], cosines={FAST: 0.9}))
+    assert found.winner == SLOW and found.confirmed
+
+
+# ---------------------------------------------------------------- caveats and tallies
+
+
+def test_failures_are_grouped_by_reason_with_numbers_left_out() -> None:
+    other = replace(CRASH, message="signal 11 at 0x88ff")
+    hang = Failed(stage="measure", kind="timeout", message="no answer within 120 s")
+    speeds: dict[Point, float | Failed] = {FAST: 100.0, SLOW: CRASH, a_point(batch=1): hang, a_point(batch=4): other}
+    groups = answer(recorded([*opening(a_question()), *a_search(speeds)])).failures
+    assert [(g.kind, g.count, g.message) for g in groups] == [
+        ("crash", 2, CRASH.message),
+        ("timeout", 1, hang.message),
+    ]
+
+
+def test_flagged_confirmation_launches_are_said_and_never_removed() -> None:
+    def flagged(event: Event) -> Event:
+        if isinstance(event, Launch) and event.purpose == "confirm" and event.block == 2:
+            return replace(event, flags=("foreign_cpu", "not_steady"))
+        return event
+
+    found = answer(recorded(flagged(e.event) for e in a_study({FAST: 200.0})))
+    assert "5 of 30 confirmation launches were flagged: foreign_cpu 5, not_steady 5" in said(found)
+    assert found.flags == (("foreign_cpu", 5), ("not_steady", 5))
+    assert found.figures is not None and found.figures.launches == 6
+
+
+def test_a_crashed_confirmation_launch_is_said() -> None:
+    values: dict[Point, list[float | Failed]] = {
+        FAST: [200.0, 200.0, CRASH, 200.0],
+        a_baseline(DEFAULT): [100.0] * 4,
+    }
+    events = [*opening(a_question()), *a_search({FAST: 200.0}), Decided(finalists=(FAST,), why="")]
+    found = answer(recorded([*events, *a_confirmation(values), a_check(FAST), Closed(status="ok", why="")]))
+    assert "1 of 8 confirmation launches failed" in said(found)
+    assert found.figures is not None and found.figures.launches == 3
+
+
+def test_a_limit_on_a_percentile_needs_its_requests() -> None:
+    found = answer(a_study({FAST: 200.0}, question=a_question("max throughput, p99 < 90 ms"), count=50))
+    assert found.winner == FAST
+    assert "`p99 < 90 ms` was judged on 300 requests; p99 needs 662" in said(found)
+
+
+def test_a_baseline_without_a_figure_is_named_with_its_reason() -> None:
+    events: list[Event] = [e.event for e in a_study({FAST: 200.0}, baselines={DEFAULT: 100.0})]
+    crashed = a_launch(a_baseline("openvino latency hint"), CRASH, purpose="confirm")
+    found = answer(recorded([*events[:-1], crashed, events[-1]]))
+    assert "no figure for openvino latency hint: crash at measure: signal 11 at 0x7f01" in said(found)
+    assert "no figure for onnxruntime default, openvino throughput hint: not measured" in said(found)
+
+
+def test_a_check_that_could_not_be_made_is_told_apart_from_wrong_outputs() -> None:
+    reason = "onnxruntime gave no outputs: unsupported op"
+    unmade = Fidelity(point=FAST, cosine=0.0, max_abs=0.0, max_rel=0.0, top1=None, inputs=0, reason=reason)
+    events: list[Event] = [*opening(a_question()), *a_search({FAST: 200.0}), Checked(fidelity=unmade, wall_s=0.1)]
+    found = answer(recorded(events))
+    assert found.winner is None
+    assert f"outputs could not be checked against the reference: {reason}" in said(found)
+    assert "could not be checked" not in said(answer(a_study({FAST: 200.0}, cosines={FAST: 0.5})))
+
+
+def test_figures_of_a_simulated_device_are_marked() -> None:
+    found = answer(a_study({FAST: 200.0}, question=a_question(simulated=True)))
+    assert found.simulated
+    assert "simulated: the figures do not come from a real device" in said(found)
+
+
+def test_one_simulated_measurement_marks_the_study() -> None:
+    launch = a_launch(FAST, a_measurement(200.0, simulated=True))
+    assert answer(recorded([*opening(a_question()), launch])).simulated
+    assert not answer(a_study({FAST: 200.0})).simulated
+
+
+def test_the_device_is_the_winners() -> None:
+    asked = a_question()
+    other = replace(asked.devices[1], name="gpu", title="Another")
+    found = answer(a_study({FAST: 200.0}, question=replace(asked, devices=(other, *asked.devices))))
+    assert found.device is not None and found.device.name == "cpu"

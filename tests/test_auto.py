@@ -1,0 +1,209 @@
+"""The default strategy: how soon it finds the best, and what it leaves alone."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from infertune.core.goal import parse_goal
+from infertune.core.records import Artifact, Failed, Trial
+from infertune.core.space import Point, Rule, Space
+from infertune.search import auto, random
+from infertune.testing.spaces import Landscape, a_knob, cpu_landscape, play, regrets
+from infertune.testing.strategies import broken, flat, nothing_legal, small_space
+
+GOAL = parse_goal("max throughput")
+SEEDS = range(20)
+WITHIN_5 = 0.0513  # -log(0.95)
+
+
+def final_regrets(strategy: str, *, units: int, trials: int) -> list[float]:
+    propose = {"auto": auto.propose, "random": random.propose}[strategy]
+    found = []
+    for seed in SEEDS:
+        landscape = cpu_landscape(units=units, seed=seed)
+        played = play(propose, landscape, GOAL, seed=seed, trials=trials, noise=0.03)
+        found.append(regrets(landscape, GOAL, played)[-1])
+    return found
+
+
+@pytest.mark.parametrize("units", [2, 16])
+def test_finds_a_near_best_point_in_twenty_launches(units: int) -> None:
+    """Twenty made-up machines, two runtimes, 3 % noise, 20 launches."""
+    found = final_regrets("auto", units=units, trials=20)
+    assert sum(regret <= WITHIN_5 for regret in found) >= 16
+    assert statistics.median(found) <= 0.02
+
+
+def test_beats_random_with_twice_the_launches() -> None:
+    ours = final_regrets("auto", units=8, trials=15)
+    theirs = final_regrets("random", units=8, trials=30)
+    assert statistics.median(ours) < 0.5 * statistics.median(theirs)
+    assert sum(a <= b for a, b in zip(ours, theirs, strict=True)) >= 15
+
+
+def test_first_asks_for_starts_of_every_space() -> None:
+    landscape = cpu_landscape(units=8, seed=0)
+    starts = {p for s in landscape.spaces for p in (*s.seeds, *(b.point for b in s.baselines))}
+    points = auto.propose(landscape.spaces, (), GOAL, 2, 0)
+    assert set(points) <= starts
+    assert [point.target for point in points] == ["alpha", "beta"]
+
+
+def test_a_latency_goal_starts_with_one_request_at_a_time() -> None:
+    space = cpu_landscape(units=8, seed=0).spaces[1]
+    first = auto.propose([space], (), parse_goal("min p99"), 1, 0)[0]
+    assert first["batch"] == 1
+    assert first.number("instances") <= 1
+
+
+def test_a_hopeless_runtime_is_dropped_quickly() -> None:
+    base = cpu_landscape(units=8, seed=5)
+    slow = replace(base, throughput=lambda p: base.throughput(p) * (0.1 if p.target == "beta" else 1.0))
+    played = play(auto.propose, slow, GOAL, seed=0, trials=20, noise=0.03)
+    assert sum(trial.point.target == "beta" for trial in played) <= 4
+
+
+# ---------------------------------------------------------------- failures
+
+
+def out_of_memory(point: Point) -> Failed | None:
+    if point.number("batch") * max(1, point.number("instances")) < 32:
+        return None
+    return Failed(stage="measure", kind="memory", message="out of memory")
+
+
+def test_what_needs_more_memory_is_not_tried() -> None:
+    landscape = replace(cpu_landscape(units=8, seed=2), fails=out_of_memory)
+    played = play(auto.propose, landscape, GOAL, seed=1, trials=25, noise=0.03)
+    failed: list[Point] = []
+    for point in (trial.point for trial in played):
+        assert not any(larger(point, dead) for dead in failed), point
+        if out_of_memory(point):
+            failed.append(point)
+    assert regrets(landscape, GOAL, played)[-1] <= 0.1
+
+
+def larger(point: Point, dead: Point) -> bool:
+    sizes = {name: dead[name] for name in ("batch", "instances", "set_size")}
+    alike = point.target == dead.target and point.but(**sizes) == dead
+    return alike and all(point.number(name) >= dead.number(name) for name in sizes)
+
+
+def test_an_artifact_that_cannot_be_built_is_asked_for_once() -> None:
+    def fails(point: Point) -> Failed | None:
+        bad = point.get("precision", "") == "bf16"
+        return Failed(stage="build", kind="compiler", message="no bf16 here") if bad else None
+
+    landscape = replace(cpu_landscape(units=4, seed=3), fails=fails)
+    played = play(auto.propose, landscape, GOAL, seed=0, trials=15)
+    assert sum(fails(trial.point) is not None for trial in played) == 1
+
+
+def test_a_failing_corner_does_not_hold_the_search_back() -> None:
+    def fails(point: Point) -> Failed | None:
+        crashes = point.target == "alpha" and point.get("pinning", "") == "on"
+        return Failed(stage="load", kind="crash", message="boom") if crashes else None
+
+    landscape = replace(cpu_landscape(units=8, seed=4), fails=fails)
+    played = play(auto.propose, landscape, GOAL, seed=0, trials=25, noise=0.03)
+    assert sum(fails(trial.point) is not None for trial in played) <= 6
+    assert regrets(landscape, GOAL, played)[-1] <= WITHIN_5
+
+
+# ---------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_limits_steer(share: float) -> None:
+    """The best of the points within a p99 limit is found, whatever share of the points is within it."""
+    landscape = cpu_landscape(units=8, seed=6)
+    latencies = sorted(1e3 * latency_s(landscape, point) for point in landscape.points())
+    goal = parse_goal(f"max throughput, p99 < {latencies[int(share * len(latencies))]:.3f} ms")
+    found = [
+        regrets(landscape, goal, play(auto.propose, landscape, goal, seed=seed, trials=25, noise=0.03))[-1]
+        for seed in range(4)
+    ]
+    assert statistics.median(found) <= WITHIN_5
+
+
+def latency_s(landscape: Landscape, point: Point) -> float:
+    return point.number("batch") * landscape.in_flight(point) / landscape.throughput(point)
+
+
+def test_limits_on_knobs_are_kept_from_the_start() -> None:
+    landscape = cpu_landscape(units=8, seed=7)
+    goal = parse_goal("max throughput, batch <= 4, cores < 5")
+    played = play(auto.propose, landscape, goal, seed=0, trials=15)
+    assert {trial.point.number("batch") for trial in played} <= {1, 2, 4}
+    assert max(trial.point.number("cores") for trial in played) <= 4
+
+
+def test_nothing_within_a_limit_on_knobs() -> None:
+    assert auto.propose((small_space(),), (), parse_goal("max throughput, batch > 64"), 4, 0) == ()
+
+
+# ---------------------------------------------------------------- costs, ends, and doubt
+
+
+def build_space() -> Space:
+    knobs = (a_knob("mode", ("a", "b", "c", "d"), "build"), a_knob("queue", ("p", "q", "r", "s")))
+    return Space(target="t", device="d", knobs=knobs)
+
+
+def test_prefers_what_is_built_already() -> None:
+    """No difference but the price: what shares the artifact comes first."""
+    landscape = replace(flat(build_space()), build_s=500.0, launch_s=1.0)
+    begun = play(auto.propose, landscape, GOAL, seed=0, trials=2)
+    built = {trial.point["mode"] for trial in begun}
+    third = auto.propose(landscape.spaces, begun, GOAL, 1, 0)[0]
+    assert third["mode"] in built
+
+
+def test_a_reused_artifact_teaches_no_price() -> None:
+    landscape = flat(build_space())
+    history = [
+        replace(trial, build=Artifact(key="k", path="", size_bytes=0, build_s=0.001, reused=True))
+        for trial in play(auto.propose, landscape, GOAL, seed=0, trials=3)
+    ]
+    assert auto.propose(landscape.spaces, history, GOAL, 1, 0)
+
+
+def test_stops_when_nothing_is_left_worth_a_launch() -> None:
+    landscape = cpu_landscape(units=2, seed=1)
+    played = play(auto.propose, landscape, GOAL, seed=0, trials=400, noise=0.01)
+    assert auto.ENOUGH <= len(played) < 60
+    assert regrets(landscape, GOAL, played)[-1] <= 0.02
+
+
+def test_does_not_stop_before_anything_works() -> None:
+    space = small_space()
+    failed = Failed(stage="measure", kind="crash", message="no")
+    played = play(auto.propose, broken(failed, space), GOAL, seed=0, trials=400, n=3)
+    assert len(played) == len(list(space.points()))
+
+
+def test_a_space_without_seeds_is_searched_too() -> None:
+    base = cpu_landscape(units=4, seed=8)
+    bare = replace(base, spaces=tuple(replace(space, seeds=(), baselines=()) for space in base.spaces))
+    played = play(auto.propose, bare, GOAL, seed=0, trials=25, noise=0.03)
+    assert regrets(bare, GOAL, played)[-1] <= WITHIN_5
+
+
+def test_trials_under_way_are_counted_on() -> None:
+    landscape = cpu_landscape(units=4, seed=9)
+    begun = play(auto.propose, landscape, GOAL, seed=0, trials=8, noise=0.03)
+    ask = partial(auto.propose, landscape.spaces, goal=GOAL, n=1, seed=0)
+    first = ask(history=begun)[0]
+    second = ask(history=(*begun, Trial(point=first)))[0]
+    assert second != first
+
+
+def test_choices_without_whole_numbers_and_strangers_among_spaces() -> None:
+    never = Rule(reason="p and a do not mix", holds=lambda v: not (v["mode"] == "a" and v["queue"] == "p"))
+    spaces = (replace(build_space(), rules=(never,)), nothing_legal(), small_space())
+    played = play(auto.propose, flat(*spaces), GOAL, seed=3, trials=12, n=5)
+    assert len({trial.point for trial in played}) == 12

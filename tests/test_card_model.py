@@ -1,0 +1,192 @@
+"""The card model obeys physics: more of a resource is never slower, more work never faster, queues fill by Little."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infertune.targets.qaic.sim.card import CARDS, Card
+from infertune.targets.qaic.sim.encoders import EncoderShape, encoder_workload
+from infertune.targets.qaic.sim.model import Prediction, noisy, predict
+from infertune.targets.qaic.sim.setting import Options, Setting
+from infertune.targets.qaic.sim.split import split_of, vector_share
+from infertune.targets.qaic.sim.workload import Workload, dense, product
+
+SHAPE = EncoderShape(layers=12, hidden=768, heads=12, intermediate=3072, head="answer")
+BERT = encoder_workload("bert-base", SHAPE)
+PRO, STANDARD = CARDS["pro"], CARDS["standard"]
+ROUNDING = 1.002  # where the clock answers to load, or corners between limits are rounded
+
+
+@st.composite
+def points(draw: st.DrawFn) -> Setting:
+    cores = draw(st.integers(1, 14))
+    return Setting(
+        cores=cores,
+        batch=draw(st.integers(1, 24)),
+        instances=draw(st.integers(1, 14 // cores)),
+        set_size=draw(st.integers(1, 12)),
+        mos=draw(st.integers(0, cores)),
+        ols=draw(st.integers(0, 8)),
+        multicast=draw(st.booleans()),
+    )
+
+
+def rate(setting: Setting, card: Card = STANDARD, workload: Workload = BERT) -> float:
+    found = predict(workload, replace(card, ddr_bytes=1 << 50), setting)
+    assert found.feasible, found.reason
+    return found.throughput_per_s
+
+
+@given(points(), st.floats(1.0, 4.0))
+def test_more_memory_bandwidth_is_never_slower(setting: Setting, factor: float) -> None:
+    faster = replace(STANDARD, ddr_bytes_per_s=STANDARD.ddr_bytes_per_s * factor)
+    assert rate(setting, faster) >= rate(setting) / ROUNDING
+
+
+@given(points(), st.floats(1.0, 4.0))
+def test_more_fast_memory_is_never_slower(setting: Setting, factor: float) -> None:
+    larger = replace(STANDARD, fast_memory_bytes=round(STANDARD.fast_memory_bytes * factor))
+    assert rate(setting, larger) >= rate(setting) / ROUNDING
+
+
+@given(points(), st.floats(400.0, 1400.0))
+def test_a_capped_clock_is_never_faster(setting: Setting, mhz: float) -> None:
+    assert rate(setting, replace(STANDARD, capped_mhz=mhz)) <= rate(setting) * ROUNDING
+
+
+@given(points(), st.integers(1, 5))
+def test_more_requests_queued_are_never_slower(setting: Setting, more: int) -> None:
+    assert rate(replace(setting, set_size=setting.set_size + more)) >= rate(setting) / ROUNDING
+
+
+@given(points())
+def test_a_larger_batch_takes_longer_as_a_whole(setting: Setting) -> None:
+    larger = replace(setting, batch=setting.batch + 1)
+    assert predict(BERT, STANDARD, larger).service_ns >= predict(BERT, STANDARD, setting).service_ns / ROUNDING
+
+
+@given(points(), st.sampled_from(["layers", "intermediate", "sequence"]))
+def test_a_larger_network_is_never_faster(setting: Setting, part: str) -> None:
+    larger = encoder_workload("larger", replace(SHAPE, **{part: 2 * getattr(SHAPE, part)}))
+    assert rate(setting, workload=larger) <= rate(setting) * ROUNDING
+
+
+@given(points(), st.integers(1 << 20, 1 << 28))
+def test_larger_outputs_are_never_faster(setting: Setting, more: int) -> None:
+    assert rate(setting, workload=replace(BERT, output_bytes=BERT.output_bytes + more)) <= rate(setting) * ROUNDING
+
+
+@given(points())
+def test_reading_weights_once_is_never_much_slower_than_repeating_them(setting: Setting) -> None:
+    # receivers of a multicast have to be ready, which may cost a little where memory is no limit
+    once, repeated = replace(setting, multicast=True), replace(setting, multicast=False)
+    assert rate(once) >= 0.9 * rate(repeated)
+
+
+@given(points())
+def test_the_link_and_the_memory_bus_are_never_exceeded(setting: Setting) -> None:
+    wide = replace(BERT, output_bytes=64 << 20)
+    moved = rate(setting, workload=wide) * (wide.input_bytes + wide.output_bytes)
+    assert moved <= 16e9  # PCIe Gen4 x8
+    assert rate(setting) / setting.batch * BERT.weight_bytes <= 137e9
+
+
+@given(points())
+def test_latency_follows_from_the_rate(setting: Setting) -> None:
+    """Little's law; between two requests a slot waits for the host a moment, which no request's latency holds."""
+    found = predict(BERT, STANDARD, setting)
+    in_flight = setting.instances * setting.set_size
+    cycle_ns = 1e9 * in_flight * setting.batch / found.throughput_per_s
+    assert 0 <= cycle_ns - found.latency.total_ns <= 100e3
+
+
+@given(points())
+def test_predictions_are_pure_and_complete(setting: Setting) -> None:
+    found = predict(BERT, STANDARD, setting)
+    assert found == predict(BERT, STANDARD, setting)
+    assert min(found.latency.application_ns, found.latency.device_ns, found.service_ns, found.device_bytes) > 0
+    assert 0 < found.request_spread < 1
+    assert found.compile_s > 3
+
+
+@given(st.integers(1, 32), st.integers(1, 16), st.integers(1, 16), st.sampled_from([1, 128, 197, 384]))
+def test_no_core_gets_less_than_its_even_share(batch: int, cores: int, limit: int, rows: int) -> None:
+    for op in (dense(rows, 768, 768), product(12, rows, 64, rows)):
+        cut = split_of(op, batch, cores, min(limit, cores))
+        ways = cut.samples * cut.row_ways * cut.channel_ways
+        assert ways <= cores
+        assert 1 / cores - 1e-12 <= cut.share <= 1
+        assert split_of(op, batch, cores + 1, min(limit, cores)).share <= cut.share
+    assert 1 / cores - 1e-12 <= vector_share(batch, cores) <= 1
+
+
+def test_channels_are_split_only_as_far_as_allowed() -> None:
+    op = dense(1, 768, 3072)
+    assert split_of(op, 1, 12, 1).share > split_of(op, 1, 12, 12).share
+    assert split_of(op, 1, 12, 4).channel_ways == 4
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (Setting(cores=8, batch=1, instances=3), "8 cores x 3 instances need 24 of 16 NSPs"),
+        (Setting(cores=2, batch=1, mos=4), "mos 4 exceeds 2 cores"),
+        (Setting(cores=1, batch=4096, instances=14, set_size=256), "bytes of device memory"),
+    ],
+)
+def test_points_that_cannot_run_say_why(setting: Setting, words: str) -> None:
+    outputs = replace(BERT, output_bytes=128 * 30522 * 4)
+    found = predict(outputs, PRO, setting)
+    assert not found.feasible
+    assert words in found.reason
+    assert found.throughput_per_s == 0
+
+
+def test_int8_is_faster_and_float32_slower_than_float16() -> None:
+    half = Setting(cores=2, batch=8, instances=7)
+    quick = rate(replace(half, options=Options(precision="int8")))
+    slow = rate(replace(half, options=Options(precision="f32")))
+    assert quick > 1.3 * rate(half) > 2 * slow
+
+
+def test_the_lesser_options_change_little() -> None:
+    setting = Setting(cores=2, batch=8, instances=7)
+    for options in (
+        Options(dealloc_delay=6),
+        Options(split_kib=2048),
+        Options(producer_dma=True),
+        Options(depth_first_mib=8),
+        Options(combine_outputs=False),
+    ):
+        assert rate(replace(setting, options=options)) == pytest.approx(rate(setting), rel=0.05)
+
+
+def test_a_smaller_share_of_fast_memory_spills() -> None:
+    setting = Setting(cores=2, batch=8, instances=7)
+    assert rate(replace(setting, options=Options(vtcm_percent=50))) < 0.95 * rate(setting)
+
+
+def _again(seed: int) -> Prediction:
+    return noisy(predict(BERT, PRO, Setting(cores=2, batch=8, instances=7)), np.random.default_rng(seed))
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32))
+def test_noise_has_a_seed_and_stays_within_a_few_percent(seed: int) -> None:
+    quiet = predict(BERT, PRO, Setting(cores=2, batch=8, instances=7))
+    assert _again(seed) == _again(seed)
+    assert _again(seed).throughput_per_s == pytest.approx(quiet.throughput_per_s, rel=0.05)
+    assert len({_again(seed + i).throughput_per_s for i in range(3)}) == 3
+
+
+def test_compiling_takes_longer_with_cores_batch_and_overlap_splits() -> None:
+    def seconds(cores: int, ols: int, batch: int) -> float:
+        return predict(BERT, PRO, Setting(cores=cores, ols=ols, batch=batch)).compile_s
+
+    assert seconds(1, 1, 1) < seconds(8, 1, 1) < seconds(8, 1, 16) < seconds(8, 3, 16) < seconds(8, 8, 16)
+    assert seconds(8, 8, 16) == pytest.approx(70.1, rel=0.25)

@@ -1,0 +1,97 @@
+"""The closed loop in virtual time: exact counts, exact throughput, exact latencies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from infertune.core import stats
+from infertune.core.records import Conditions, Measurement, Plan
+from infertune.measure.drive import closed_loop, settled
+from infertune.testing.clock import FakeClock
+from infertune.testing.session import FakeSession
+
+MS = 1_000_000
+
+
+def drive(
+    service_ns: Callable[[int], int], *, in_flight: int = 1, servers: int = 1, plan: Plan | None = None, batch: int = 1
+) -> tuple[Measurement, FakeSession]:
+    clock = FakeClock()
+    session = FakeSession(clock, in_flight=in_flight, servers=servers, service_ns=service_ns)
+    measurement = closed_loop(
+        session,
+        batch=batch,
+        plan=plan or Plan(),
+        clock=clock,
+        setup_ns=7,
+        watch=lambda: lambda: Conditions(own_cpu=0.5),
+    )
+    return measurement, session
+
+
+def test_throughput_is_counted_exactly() -> None:
+    measurement, _ = drive(lambda i: 10 * MS, batch=4)
+    assert stats.throughput(measurement) == pytest.approx(400.0)
+    assert set(measurement.latencies_ns) == {10 * MS}
+    assert measurement.wall_ns == len(measurement.latencies_ns) * 10 * MS
+
+
+def test_queued_requests_wait_and_littles_law_holds() -> None:
+    measurement, _ = drive(lambda i: 10 * MS, in_flight=6, servers=2)
+    assert stats.throughput(measurement) == pytest.approx(200.0)
+    mean_s = sum(measurement.latencies_ns) / len(measurement.latencies_ns) / 1e9
+    assert stats.throughput(measurement) * mean_s == pytest.approx(6.0)
+
+
+def test_runs_until_both_time_and_count_are_met() -> None:
+    quick, _ = drive(lambda i: MS)
+    assert quick.wall_ns == pytest.approx(0.75e9)
+    slow, _ = drive(lambda i: 100 * MS)
+    assert len(slow.latencies_ns) == Plan().min_count
+
+
+def test_the_cap_ends_a_slow_point_with_at_least_three_requests() -> None:
+    capped, _ = drive(lambda i: 1500 * MS, plan=Plan(cap_s=6.0))
+    assert len(capped.latencies_ns) == 4
+    endless, _ = drive(lambda i: 60_000 * MS, plan=Plan(cap_s=6.0))
+    assert len(endless.latencies_ns) == 3
+
+
+def test_the_first_request_is_timed_apart() -> None:
+    measurement, _ = drive(lambda i: 500 * MS if i == 0 else 10 * MS)
+    assert measurement.first_ns == 500 * MS
+    assert max(measurement.latencies_ns) == 10 * MS
+
+
+def test_warm_up_goes_on_until_speed_settles() -> None:
+    measurement, _ = drive(lambda i: 10 * MS << max(0, 8 - i), plan=Plan(cap_s=60.0))
+    assert measurement.warmed
+    assert set(measurement.latencies_ns) == {10 * MS}
+
+
+def test_a_warm_up_that_never_settles_says_so() -> None:
+    measurement, _ = drive(lambda i: 2 * MS << min(i, 12), plan=Plan(cap_s=2.0))
+    assert not measurement.warmed
+
+
+def test_phases_and_settings_come_from_the_session() -> None:
+    measurement, _ = drive(lambda i: 10 * MS, in_flight=2, servers=1)
+    (execute,) = measurement.phases
+    assert len(execute.samples_ns) == len(measurement.latencies_ns)
+    assert set(execute.samples_ns) == {10 * MS}
+    assert measurement.settings == (("servers", "1"),)
+    assert measurement.setup_ns == 7
+    assert measurement.conditions.own_cpu == 0.5
+
+
+def test_every_slot_is_always_busy() -> None:
+    measurement, session = drive(lambda i: (5 + i % 7) * MS, in_flight=3, servers=3)
+    assert session.sent == 1 + 3 + len(measurement.latencies_ns) + measurement.warmup_count - 1
+
+
+def test_settled_needs_agreeing_halves() -> None:
+    assert settled([100, 10, 10, 10, 10])
+    assert not settled([10, 10, 10, 20, 20])
+    assert not settled([10])

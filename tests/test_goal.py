@@ -1,0 +1,103 @@
+"""Goals and limits: grammar, scores, excess, errors that show the grammar."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infertune.core.errors import UsageError
+from infertune.core.goal import metric_value, parse_goal
+from infertune.core.records import Conditions, Measurement, RawNs
+from infertune.core.space import Point
+
+POINT = Point.of("openvino", "cpu", {"batch": 8, "cores": 2})
+
+
+def measurement(latency_ms: float = 10.0, count: int = 100, batch: int = 1) -> Measurement:
+    latency = round(latency_ms * 1e6)
+    return Measurement(
+        batch=batch,
+        in_flight=1,
+        wall_ns=latency * count,
+        latencies_ns=RawNs([latency] * count),
+        ends_ns=RawNs(latency * (i + 1) for i in range(count)),
+        setup_ns=0,
+        first_ns=0,
+        warmup_count=0,
+        conditions=Conditions(peak_rss_bytes=500_000_000),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max throughput",
+        "min latency",
+        "min p99",
+        "max throughput, p99 < 20 ms, fidelity > 0.995",
+        "max throughput, memory < 2 GB, batch <= 16",
+        "min latency, throughput > 100 /s",
+    ],
+)
+def test_a_goal_printed_and_parsed_again_is_the_same(text: str) -> None:
+    goal = parse_goal(text)
+    assert parse_goal(str(goal)) == goal
+
+
+def test_scores_are_logs_of_ratios() -> None:
+    fast, slow = measurement(10.0), measurement(20.0)
+    for text in ("max throughput", "min latency", "min p99"):
+        goal = parse_goal(text)
+        assert goal.score(fast) - goal.score(slow) == pytest.approx(math.log(2))
+
+
+def test_units_are_understood() -> None:
+    m = measurement(10.0)
+    assert parse_goal("max throughput, p99 < 20 ms").excess(POINT, m) == 0
+    assert parse_goal("max throughput, p99 < 0.005 s").excess(POINT, m) == pytest.approx(math.log(2))
+    assert parse_goal("max throughput, p50 < 5000 us").excess(POINT, m) == pytest.approx(math.log(2))
+    assert parse_goal("max throughput, memory < 250 MB").excess(POINT, m) == pytest.approx(math.log(2))
+    assert parse_goal("min latency, throughput > 200/s").excess(POINT, m) == pytest.approx(math.log(2))
+    assert parse_goal("max throughput, batch <= 4").excess(POINT, m) == pytest.approx(math.log(2))
+
+
+def test_fidelity_has_a_floor_without_being_asked() -> None:
+    assert parse_goal("max throughput").fidelity_floor == 0.99
+    assert parse_goal("max throughput, fidelity > 0.9").fidelity_floor == 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("max througput", "max throughput"),
+        ("max throughput, p98 < 20 ms", "p99"),
+        ("max throughput, p99 < 20", "`ms`"),
+        ("max throughput, p99 < 20 MB", "`ms`"),
+        ("max throughput, p99 = 20 ms", "p99 < 20 ms"),
+        ("max throughput, p99 < 1.2.3 ms", "max throughput"),
+        ("", "max throughput"),
+    ],
+)
+def test_errors_show_what_to_write(text: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_goal(text)
+    assert caught.value.id == "goal-syntax"
+    assert hint in caught.value.hint
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_goal_or_a_usage_error(text: str) -> None:
+    with contextlib.suppress(UsageError):
+        goal = parse_goal(text)
+        assert parse_goal(str(goal)) == goal
+
+
+def test_metrics_of_a_launch() -> None:
+    m = measurement(10.0, batch=4)
+    assert metric_value("throughput", m) == pytest.approx(400.0)
+    assert metric_value("p90", m) == pytest.approx(0.010)
+    assert metric_value("memory", m) == 5e8

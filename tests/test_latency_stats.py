@@ -1,0 +1,182 @@
+"""`infertune latency-stats`: the vendor's table to the printed digit, checks beside it, and clear errors."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infertune.cli.app import main
+from infertune.cli.latency_stats import script
+from infertune.core.stats import percentile_floor
+from infertune.report.latency import floors, keep_middle, shares, summary, table
+from infertune.targets.qaic.profile import NEEDED, render
+
+COLUMNS = ("Sample", "queueDepth", "numInfInQueue", *NEEDED)
+
+
+def profile(rows: int, seed: int = 0, *, in_flight: int = 1, scale: float = 1.0) -> str:
+    """A file as the tools write one, with their identities between columns."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for i in range(rows):
+        vc, device = int(rng.integers(4, 8)), int(scale * rng.integers(2100, 2300))
+        enq, pre, submit, post = rng.uniform(0.5, 6, 4)
+        execution = vc + device + rng.uniform(33, 70)
+        total = execution + enq + pre + submit + post + rng.uniform(20, 60)
+        cells = (vc + device, enq, pre, submit, execution, vc, device, post, total)
+        lines.append(f"{i}, 0, {in_flight}, " + ", ".join(f"{c}" if isinstance(c, int) else f"{c:.3f}" for c in cells))
+    return render(COLUMNS, lines, ["one", "two", "three", ""])
+
+
+def vendor(paths: Sequence[Path]) -> str:
+    """What the vendor's script does, in the pandas that it uses."""
+    pandas = pytest.importorskip("pandas")
+    frames = []
+    for path in paths:
+        frame = pandas.read_csv(path, skiprows=4, skipinitialspace=True, skip_blank_lines=False)
+        frame.columns = [c.strip() for c in frame.columns]
+        for name in [c for c in frame.columns if c.endswith("Us")]:
+            frame[name] = frame[name] / 1000
+        frames.append(frame.rename(columns=lambda c: c.removesuffix("Us")))
+    whole = pandas.concat(frames).drop(columns=["Sample", "queueDepth", "numInfInQueue"])
+    told = whole.describe(percentiles=[0.5, 0.75, 0.9, 0.95, 0.99]).drop(["count", "std"]).transpose()
+    mean = whole["totalRoundtripTime"].mean()
+    return f"All activations combined:\n{told.to_string()}\ntotalRoundtripTime: percentile(mean) = {mean:.3f} ms\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"aic-profiling-program-{i}-latency.txt" for i in range(2)]
+    for i, path in enumerate(paths):
+        path.write_text(profile(400, seed=i))
+    return paths
+
+
+def test_the_table_is_the_vendor_s_to_the_printed_digit(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert script(["latency_stats_python3.py", *map(str, files)]) == 0
+    assert capsys.readouterr().out == vendor(files)
+
+
+@pytest.mark.parametrize(("rows", "scale"), [(1, 1.0), (3, 100.0), (50, 10.0)])
+def test_few_and_slow_requests_are_printed_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: int, scale: float
+) -> None:
+    path = tmp_path / "a-latency.txt"
+    path.write_text(profile(rows, scale=scale))
+    assert script(["x", str(path)]) == 0
+    assert capsys.readouterr().out == vendor([path])
+
+
+def test_whole_milliseconds_lose_their_zeros_like_in_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    columns = {"a": np.asarray([1.0, 2.0, 4.0]), "long name": np.asarray([0.5, 0.25, np.nan])}
+    frame = pandas.DataFrame(columns)
+    told = frame.describe(percentiles=[0.5, 0.75, 0.9, 0.95, 0.99]).drop(["count", "std"]).transpose()
+    assert table(columns) == told.to_string() + "\n"
+
+
+def test_the_command_adds_counts_breakdown_and_littles_law(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "runner.txt"
+    log.write_text(" ---- Stats ----\nInferenceCnt 860 TotalDuration 1000000us BatchSize 1 Inf/Sec 860.000\n")
+    assert main(["latency-stats", *map(str, files), "--result", str(log)]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(vendor(files))
+    assert "samples: 800 (400 + 400)" in told
+    assert "application" in told
+    assert "kernel driver" in told
+    assert "2 asked for: as asked" in told
+
+
+def test_a_load_that_is_not_what_was_asked_is_accused(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "runner.txt"
+    log.write_text("InferenceCnt 430 TotalDuration 1000000us BatchSize 1 Inf/Sec 430.000\n")
+    assert main(["latency-stats", *map(str, files), "--result", str(log)]) == 0
+    assert "NOT as asked" in capsys.readouterr().out
+
+
+def test_percentiles_have_floors() -> None:
+    assert floors(10) == (75, 90, 95, 99)
+    assert floors(percentile_floor(95)) == (99,)
+    assert floors(10_000) == ()
+
+
+def test_json_holds_the_same_numbers(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["latency-stats", str(files[0].parent), "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["samples"] == [400, 400]
+    means = sum(part["mean"] for part in told["phases"].values())
+    assert means == pytest.approx(told["columns"]["totalRoundtripTime"]["mean"])
+    assert told["columns"]["execTotal"]["count"] == 800
+
+
+def test_the_picture_is_whole_and_shows_every_phase(files: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "p.svg"
+    assert main(["latency-stats", *map(str, files), "--picture", str(out)]) == 0
+    drawn = ET.fromstring(out.read_text())
+    hints = [t.text or "" for t in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert len(hints) == 7  # four phases, and three without the device
+    assert any(h.startswith("kernel driver: ") for h in hints)
+
+
+def test_keeping_everything_keeps_everything(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert script(["x", "-k", "100", str(files[0])]) == 0
+    assert capsys.readouterr().out == vendor(files[:1])
+
+
+def test_the_middle_is_what_is_left_in_the_middle() -> None:
+    assert keep_middle(np.arange(10.0), 60).tolist() == [2, 3, 4, 5, 6, 7]
+    assert keep_middle(np.arange(3.0), 1).tolist() == [1]
+
+
+def test_missing_cells_do_not_count() -> None:
+    found = summary("x", np.asarray([1.0, np.nan, 3.0]))
+    assert (found.count, found.values[0]) == (2, 2.0)
+
+
+def test_shares_add_up() -> None:
+    parts = shares({"a": np.asarray([1.0, 2.0]), "b": np.asarray([4.0, 5.0])})
+    assert sum(p.of_whole for p in parts) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "says"),
+    [
+        (None, 66, "there is no file"),
+        ("", 65, "empty"),
+        ("hello\n", 65, "no latency profile"),
+        (profile(0), 65, "no samples"),
+        (profile(5).replace("totalRoundtripTimeUs", "total"), 65, "lacks totalRoundtripTimeUs"),
+        (profile(5).replace(", 0, 1, ", ", 0, ", 1), 65, "columns instead of"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_two_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, code: int, says: str
+) -> None:
+    path = tmp_path / "aic-profiling-program-0-latency.txt"
+    if content is not None:
+        path.write_text(content)
+    assert main(["latency-stats", str(path)]) == code
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error[")
+    assert says in error
+    assert hint.startswith("hint: ")
+    assert script(["x", str(path)]) == code
+
+
+def test_an_empty_folder_holds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["latency-stats", str(tmp_path)]) == 66
+    assert "error[no-profiles]" in capsys.readouterr().err
+
+
+def test_files_of_different_programs_are_not_mixed(files: list[Path]) -> None:
+    files[1].write_text(files[1].read_text().replace("queueDepth, ", "", 1).replace(", 0, 1, ", ", 1, "))
+    assert main(["latency-stats", *map(str, files)]) == 65

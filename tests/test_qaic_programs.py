@@ -1,0 +1,309 @@
+"""The simulated vendor tools, run in this process: flags, lines, files, exit codes, and simulated time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infertune.core.errors import CreateError, UsageError
+from infertune.targets.qaic.parse import parse_cards, parse_stats, written_files
+from infertune.targets.qaic.profile import parse_profile
+from infertune.targets.qaic.sim.install import install
+from infertune.targets.qaic.sim.programs import compiler, query, runner
+from infertune.targets.qaic.sim.programs.container import NotAProgram, pack, read_program, unpack
+from infertune.targets.qaic.sim.programs.faults import parse_faults
+from infertune.targets.qaic.sim.programs.tree import Load, Tree
+from infertune.targets.qaic.sim.programs.world import Main, World, ended
+from infertune.testing.clock import FakeClock
+from small_models import write_classifier
+
+
+@dataclass
+class Bench:
+    """A simulated SDK and a place to work, with what the programs said."""
+
+    root: Path
+    model: Path
+    clock: FakeClock = field(default_factory=FakeClock)
+    out: str = ""
+    err: str = ""
+
+    def call(self, main: Main, argv: Sequence[str], faults: str = "") -> int:
+        self.out = self.err = ""
+        tree = Tree(self.root)
+        world = World(tree, tree.settings(), self.clock, parse_faults(faults), self._say, self._complain)
+        return ended(main, world, list(argv))
+
+    def _say(self, text: str) -> None:
+        self.out += text
+
+    def _complain(self, line: str) -> None:
+        self.err += line + "\n"
+
+    def compile(self, into: Path, *more: str, faults: str = "") -> int:
+        words = ["-aic-hw", f"-m={self.model}", "-convert-to-fp16", "-aic-hw-version=2.0", f"-aic-binary-dir={into}"]
+        return self.call(compiler.main, [*words, *more], faults)
+
+    def run(self, program: Path, *more: str, faults: str = "") -> int:
+        return self.call(runner.main, ["-t", str(program), *more], faults)
+
+
+BATCH4 = ("-onnx-define-symbol=batch,4", "-stats-batchsize=4", "-aic-num-cores=2", "-mos=1", "-ols=2")
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    root = tmp_path_factory.mktemp("sdk")
+    install(root, card="standard", cards=1, time_scale=1.0, seed=1, generation="1.10")
+    return Bench(root, write_classifier(tmp_path_factory.mktemp("model") / "m.onnx", width=256))
+
+
+@pytest.fixture(scope="module")
+def program(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    into = tmp_path_factory.mktemp("program") / "qpc"
+    assert bench.compile(into, *BATCH4) == 0, bench.err
+    return into
+
+
+def test_a_compile_says_what_the_vendor_s_says(bench: Bench, tmp_path: Path) -> None:
+    before = bench.clock.now_ns()
+    assert bench.compile(tmp_path / "a", *BATCH4) == 0
+    assert bench.out.splitlines() == [
+        f"Reading ONNX Model from {bench.model}",
+        "Compile started ............... ",
+        "Compiling model with FP16 precision.",
+        f"Generated binary is present at {tmp_path / 'a'}",
+    ]
+    noted = Tree(bench.root).ledger()[-1]
+    assert (bench.clock.now_ns() - before) / 1e9 == pytest.approx(noted["simulated_s"], abs=0.01)
+    made = read_program((tmp_path / "a" / "programqpc.bin").read_bytes())
+    assert (made.batch, made.how.cores, made.how.mos, made.how.ols) == (4, 2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["-aic-numcores=2"], "Unknown command line argument '-aic-numcores'"),
+        (["-ols"], "needs a value"),
+        (["-ols=two"], "not a value"),
+        (["-ols=0"], "must be 1 to 64"),
+        (["-multicast-weights=yes"], "does not take a value"),
+        (["model.onnx"], "positional"),
+        (["-aic-num-cores=15"], "exceeds the 14"),
+        (["-aic-num-cores=2", "-mos=3"], "exceeds number of cores"),
+        (["-mos=x"], "invalid for integer list"),
+        (["-aic-num-cores=4", "-sdp-cluster-sizes=3,2"], "do not add up"),
+        (["-onnx-define-symbol=batch"], "is not <symbol>,<value>"),
+        (["-aic-hw-version=3.0"], "it takes 2.0, ai100"),
+        (["-load-profile=p.yaml"], "not simulated"),
+        (["-aic-depth-first-mem=16"], "needs -aic-enable-depth-first"),
+        ([], "Undefined symbol 'batch'"),
+    ],
+)
+def test_the_compiler_is_strict(bench: Bench, tmp_path: Path, more: list[str], says: str) -> None:
+    assert bench.compile(tmp_path / "a", *more) == 1
+    assert says in bench.err
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_that_holds_a_program_is_not_used_again(bench: Bench, program: Path) -> None:
+    assert bench.compile(program, *BATCH4) == 1
+    assert "already holds" in bench.err
+
+
+def test_both_styles_of_giving_a_value_are_taken(bench: Bench, tmp_path: Path) -> None:
+    assert bench.compile(tmp_path / "a", "-onnx-define-symbol", "batch,2", "--ols", "3") == 0
+
+
+def test_what_is_no_model_does_not_compile(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_text("hello")
+    words = ["-aic-hw", "-convert-to-fp16", f"-m={tmp_path / 'm.onnx'}", f"-aic-binary-dir={tmp_path / 'a'}"]
+    assert bench.call(compiler.main, words) == 1
+    assert "cannot load model" in bench.err
+
+
+def test_a_run_prints_a_result_that_adds_up(bench: Bench, program: Path) -> None:
+    before = bench.clock.now_ns()
+    assert bench.run(program, "-a", "3", "-S4", "--time=2") == 0
+    lines = bench.out.splitlines()
+    assert lines[:2] == ["Using bounded random inputs", " ---- Stats ----"]
+    stats = parse_stats(bench.out)
+    assert stats.batch == 4
+    assert 2_000_000 < stats.duration_us < 2_100_000
+    assert (bench.clock.now_ns() - before) / 1e9 > 2.4
+
+
+def test_iterations_are_counted_per_instance(bench: Bench, program: Path) -> None:
+    assert bench.run(program, "-a", "3", "-n", "50") == 0
+    assert parse_stats(bench.out).inferences == 150
+
+
+def test_more_requests_in_flight_wait_longer_and_obey_little(bench: Bench, program: Path, tmp_path: Path) -> None:
+    for set_size in (1, 4):
+        folder = tmp_path / str(set_size)
+        folder.mkdir()
+        words = ["-a", "2", "-S", str(set_size), "--time", "1", "--aic-profiling-type", "latency"]
+        more = ["--aic-profiling-out-dir", str(folder), "--aic-profiling-num-samples", "99999"]
+        assert bench.run(program, *words, *more, "--aic-profiling-start-iter", "10") == 0
+        stats = parse_stats(bench.out)
+        files = written_files(bench.out)
+        assert [Path(f).name for f in files] == [f"aic-profiling-program-{i}-latency.txt" for i in (0, 1)]
+        latency = np.mean([parse_profile(Path(f).read_text())["totalRoundtripTimeUs"].mean() for f in files])
+        in_flight = stats.inferences / stats.duration_us * latency
+        assert 0.6 * 2 * set_size < in_flight <= 1.02 * 2 * set_size
+
+
+def test_profiles_keep_the_published_identities(bench: Bench, program: Path, tmp_path: Path) -> None:
+    words = ["--aic-profiling-type", "latency", "--aic-profiling-out-dir", str(tmp_path), "-n", "300"]
+    assert bench.run(program, *words, "--aic-profiling-num-samples", "200") == 0
+    profile = parse_profile((tmp_path / "aic-profiling-program-0-latency.txt").read_text())
+    assert len(profile) == 200
+    np.testing.assert_array_equal(profile["hostRoundTripUs"], profile["exectoVcUs"] + profile["execToCompleteUs"])
+    assert np.all(profile["execTotalUs"] > profile["hostRoundTripUs"])
+    assert np.all(profile["totalRoundtripTimeUs"] >= profile["execTotalUs"])
+
+
+def test_an_older_profile_is_deleted_first(bench: Bench, program: Path, tmp_path: Path) -> None:
+    words = ["--aic-profiling-type", "latency", "--aic-profiling-out-dir", str(tmp_path), "-n", "20"]
+    bench.run(program, *words)
+    assert "Deleting" not in bench.out
+    bench.run(program, *words)
+    assert bench.out.index("Deleting previous file: ") < bench.out.index("Writing file:")
+
+
+def test_traces_are_made_for_chrome(bench: Bench, program: Path, tmp_path: Path) -> None:
+    words = ["--aic-profiling-type", "trace", "--aic-profiling-type", "stats", "--aic-profiling-out-dir", str(tmp_path)]
+    assert bench.run(program, *words, "-n", "20", "--aic-profiling-num-samples", "5") == 0
+    events = json.loads((tmp_path / "aic-profiling-program-0-trace.json").read_text())["traceEvents"]
+    assert len(events) == 10
+    assert {e["ph"] for e in events} == {"X"}
+    assert "ExecTimeUs" in (tmp_path / "aic-profiling-program-0-activation-0-inf-0.txt").read_text()
+
+
+def test_a_program_with_op_stats_tells_more_and_is_slower(bench: Bench, program: Path, tmp_path: Path) -> None:
+    assert bench.compile(tmp_path / "a", *BATCH4, "-aic-profiling-type=stats") == 0
+    bench.run(program, "-n", "200")
+    plain = parse_stats(bench.out).samples_per_s
+    bench.run(tmp_path / "a", "-n", "200")
+    assert "Device Performance:" in bench.out
+    assert parse_stats(bench.out).samples_per_s < 0.97 * plain
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--tim", "2"], "Unknown command line argument '--tim'"),
+        (["-a", "0"], "must be 1 to 64"),
+        (["-a", "8"], "Device busy: 16 NSPs needed, 14 of 14 free"),
+        (["-d", "7"], "Device not found"),
+        (["--aic-profiling-type", "latency"], "needs --aic-profiling-out-dir"),
+        (["--aic-profiling-out-dir", "nowhere"], "does not exist"),
+        (["-i", "nowhere.raw"], "Failed to open input file"),
+        (["stray"], "unexpected argument"),
+    ],
+)
+def test_the_runner_is_strict(bench: Bench, program: Path, more: list[str], says: str) -> None:
+    assert bench.run(program, *more) == 1
+    assert says in bench.err
+
+
+def test_a_program_that_is_none_is_refused(bench: Bench, tmp_path: Path) -> None:
+    assert bench.run(tmp_path) == 1
+    assert "Failed to open QPC" in bench.err
+    (tmp_path / "programqpc.bin").write_bytes(b"hello")
+    assert bench.run(tmp_path) == 1
+    assert "Failed to load QPC" in bench.err
+
+
+def test_what_another_program_holds_is_not_free(bench: Bench, program: Path) -> None:
+    with Tree(bench.root).holding(Load(qid=0, nsps=12, memory_mb=10)):
+        assert bench.run(program, "-a", "2") == 1
+        assert bench.call(query.main, ["-q"]) == 0
+        assert parse_cards(bench.out)[0].count("Nsp Free") == 2
+    assert bench.run(program, "-a", "2", "-n", "5") == 0
+
+
+def test_what_a_dead_program_held_is_free(bench: Bench, program: Path) -> None:
+    running = bench.root / "state" / "running"
+    running.mkdir(exist_ok=True)
+    (running / "999999999.json").write_text(json.dumps({"qid": 0, "nsps": 14, "memory_mb": 1}))
+    assert bench.run(program, "-n", "5") == 0
+
+
+def test_the_notebook_s_joined_line_is_taken_apart(bench: Bench, program: Path, tmp_path: Path) -> None:
+    assert bench.run(program, "-S", "1--aic-profiling-type", "latency", "--aic-profiling-out-dir", str(tmp_path)) == 0
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_drift_makes_each_run_slower(bench: Bench, program: Path) -> None:
+    rates = []
+    for _ in range(3):
+        bench.run(program, "-n", "50", faults="drift=0.1")
+        rates.append(parse_stats(bench.out).samples_per_s)
+    assert rates[0] > rates[1] > rates[2]
+
+
+def test_a_neighbour_is_met_now_and_then(bench: Bench, program: Path) -> None:
+    rates = []
+    for _ in range(12):
+        bench.run(program, "-n", "50", faults="noisy-neighbour=0.5")
+        rates.append(parse_stats(bench.out).samples_per_s)
+    slow = sum(rate < 0.93 * max(rates) for rate in rates)
+    assert 1 <= slow <= 11
+
+
+def test_cards_of_a_tree_are_told_with_their_field(bench: Bench, tmp_path: Path) -> None:
+    assert bench.call(query.main, ["-q", "-d", "0"]) == 0
+    (card,) = parse_cards(bench.out)
+    assert (card.nsps, card.simulated, card.text("Sku Type")) == (14, True, "PCIe")
+    assert bench.call(query.main, ["-d", "3"]) == 255
+    assert bench.call(query.main, ["-j", str(tmp_path / "q.json")]) == 0
+    assert json.loads((tmp_path / "q.json").read_text())[0]["Nsp Total"] == "14"
+
+
+def test_an_ultra_card_is_four_devices(tmp_path: Path) -> None:
+    assert len(install(tmp_path / "u", card="ultra", cards=2).qids) == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "id_"), [("bussy", "unknown-fault"), ("busy@qid=x", "fault-syntax"), ("busy@color=1", "fault-syntax")]
+)
+def test_a_fault_that_is_none_is_refused(text: str, id_: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_faults(text)
+    assert caught.value.id == id_
+
+
+def test_faults_strike_where_and_when_they_are_told_to() -> None:
+    (fault,) = parse_faults("busy@cores=4,after=2,times=3")
+    assert [run for run in range(8) if fault.strikes({"cores": 4, "run": run})] == [2, 3, 4]
+    assert not fault.strikes({"cores": 2, "run": 2})
+
+
+def test_somebody_s_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    with pytest.raises(CreateError, match="no simulated SDK"):
+        install(tmp_path)
+    with pytest.raises(UsageError, match="kind of card"):
+        install(tmp_path, card="prp")
+
+
+@given(st.dictionaries(st.text("abc.", min_size=1, max_size=9), st.binary(max_size=40), max_size=4))
+def test_a_container_gives_back_what_was_packed(segments: dict[str, bytes]) -> None:
+    packed = pack(segments)
+    assert unpack(packed) == segments
+    assert len(packed) % 8 == 0
+
+
+@given(st.binary(max_size=60))
+def test_a_damaged_container_is_refused(data: bytes) -> None:
+    with pytest.raises(NotAProgram):
+        read_program(data)

@@ -1,0 +1,242 @@
+"""The target on a simulated card, through the installed programs: the contract, and every fault told apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infertune.core import audit, stats
+from infertune.core.goal import parse_goal
+from infertune.core.records import (
+    BuildJob,
+    Device,
+    ExportJob,
+    Failed,
+    Feed,
+    InferJob,
+    MeasureJob,
+    Measurement,
+    Model,
+    Plan,
+)
+from infertune.core.seams import CandidateFailed
+from infertune.core.space import Point, Value
+from infertune.edge.clock import MonotonicClock
+from infertune.edge.shell import LocalShell
+from infertune.prepare.load import describe
+from infertune.targets import find_target
+from infertune.targets.qaic.sim.install import install
+from infertune.targets.qaic.sim.programs.faults import VARIABLE
+from infertune.testing.targets import check_space
+from small_models import write_classifier
+
+QAIC = find_target("qaic")
+PLAN = Plan(warmup_count=2, min_time_s=0.5, min_count=20, cap_s=4.0)
+WIDTH = 256  # wide enough that a request takes longer on the card than on its way there
+
+
+@pytest.fixture(scope="module")
+def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sdk")
+    install(folder, card="pro", cards=2, time_scale=0.0, seed=7)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def at_the_simulated_sdk(sdk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QAIC_ROOT", str(sdk))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return describe(str(write_classifier(tmp_path_factory.mktemp("model") / "m.onnx", width=WIDTH)), shapes={})
+
+
+def devices() -> tuple[Device, ...]:
+    return QAIC.probe(LocalShell())
+
+
+def point_of(model: Model, **values: Value) -> Point:
+    space = QAIC.space(model, devices()[0], parse_goal("max throughput"))
+    point = space.point(**{"cores": 2, "mos": 1, "ols": 1, "batch": 4, "set_size": 2, "instances": 3, **values})
+    assert space.why_illegal(point) is None
+    return point
+
+
+def built(model: Model, point: Point, folder: Path) -> str:
+    folder.mkdir(exist_ok=True)
+    QAIC.build(BuildJob(model=model, point=point, into=str(folder)), LocalShell())
+    return str(folder)
+
+
+def measured(model: Model, point: Point, artifact: str) -> Measurement:
+    job = MeasureJob(model=model, point=point, artifact=artifact, plan=PLAN, feed=Feed(seed=0))
+    return QAIC.measure(job, MonotonicClock(), LocalShell())
+
+
+@pytest.fixture(scope="module")
+def artifact(sdk: Path, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QAIC_ROOT", str(sdk))
+        yield built(model, point_of(model), tmp_path_factory.mktemp("artifact"))
+
+
+def test_cards_are_found_and_known_as_simulated(model: Model) -> None:
+    found = devices()
+    assert [d.name for d in found] == ["qid0", "qid1"]
+    assert all(d.simulated and d.health == "ready" and d.units == 16 for d in found)
+    assert dict(found[0].facts)["sku"] == "PCIe Pro"
+    assert "simulation" in dict(found[0].versions)
+    check_space(QAIC.space(model, found[0], parse_goal("min latency")))
+
+
+def test_a_launch_is_measured_as_asked(model: Model, artifact: str) -> None:
+    point = point_of(model)
+    found = measured(model, point, artifact)
+    assert found.simulated
+    assert (found.batch, found.in_flight) == (4, 6)
+    assert len(found.latencies_ns) >= PLAN.min_count
+    assert list(found.ends_ns) == sorted(found.ends_ns)
+    assert {p.name for p in found.phases} == {"application", "runtime", "kernel driver", "device"}
+    whole = np.sum([list(p.samples_ns) for p in found.phases], axis=0)
+    np.testing.assert_allclose(whole, list(found.latencies_ns), atol=4)
+    told = dict(found.settings)
+    assert stats.throughput(found) == pytest.approx(float(told["samples_per_s"]), rel=1e-3)
+    assert not set(audit.flags(found, PLAN)) & {"little_law", "not_steady", "bimodal", "few_samples"}
+
+
+def test_one_artifact_serves_every_run_time_setting_and_runs_differ_a_little(model: Model, artifact: str) -> None:
+    rates = [stats.throughput(measured(model, point_of(model), artifact)) for _ in range(2)]
+    other = measured(model, point_of(model, instances=1, set_size=1), artifact)
+    assert rates[0] != rates[1]
+    assert rates[0] == pytest.approx(rates[1], rel=0.06)
+    assert other.in_flight == 1
+
+
+def test_outputs_are_real_and_in_half_precision(model: Model, artifact: str, tmp_path: Path) -> None:
+    import onnxruntime as ort
+
+    from infertune.prepare.inputs import make_inputs
+
+    into = str(tmp_path / "o.npz")
+    job = InferJob(model=model, point=point_of(model), artifact=artifact, feed=Feed(seed=3), count=1, into=into)
+    QAIC.infer(job, LocalShell())
+    inputs = next(iter(make_inputs(model, Feed(seed=3), 4, 1)))
+    expected = ort.InferenceSession(model.path).run(None, dict(inputs))[0]
+    with np.load(tmp_path / "o.npz") as saved:
+        assert saved["y.0"].dtype == np.float32
+        np.testing.assert_allclose(saved["y.0"], expected, rtol=5e-3, atol=5e-3)
+        assert not np.array_equal(saved["y.0"], expected)
+
+
+def test_the_bundle_holds_the_exact_commands(model: Model, artifact: str, tmp_path: Path) -> None:
+    saved = QAIC.export(ExportJob(model=model, point=point_of(model), artifact=artifact, into=str(tmp_path)))
+    assert all((tmp_path / name).is_file() for name in saved.files)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["simulated"] is True
+    assert config["commands"]["run"][1:5] == ["--test-data", "./program", "-d", "0"]
+    assert "-aic-num-cores=2" in (tmp_path / "compile.sh").read_text()
+    assert config["files"] == ["program/programqpc.bin"]
+
+
+def failure_of(fault: str, monkeypatch: pytest.MonkeyPatch, work: object) -> Failed:
+    monkeypatch.setenv(VARIABLE, fault)
+    with pytest.raises(CandidateFailed) as caught:
+        work()  # type: ignore[operator]
+    return caught.value.failed
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "says"),
+    [
+        ("busy", "device", "busy"),
+        ("out-of-memory", "memory", "memory"),
+        ("run-crash", "crash", "exit code -6"),
+        ("crash-after-print", "crash", "after it had printed"),
+        ("truncated-output", "output", "not whole"),
+        ("missing-profile", "output", "no latency profile"),
+        ("stale-profile", "output", "no latency profile"),
+    ],
+)
+def test_a_run_that_fails_says_how(
+    model: Model, artifact: str, monkeypatch: pytest.MonkeyPatch, fault: str, kind: str, says: str
+) -> None:
+    point = point_of(model)
+    failed = failure_of(fault, monkeypatch, lambda: measured(model, point, artifact))
+    assert (failed.stage, failed.kind) == ("measure", kind)
+    assert says in failed.message
+
+
+def test_a_cut_profile_loses_its_last_line_only(model: Model, artifact: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = point_of(model)
+    monkeypatch.setenv(VARIABLE, "cut-profile")
+    assert dict(measured(model, point, artifact).settings)["cut_lines"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [("compile-failure@cores=2,batch=4", "compiler"), ("compile-crash", "compiler"), ("no-program", "output")],
+)
+def test_a_build_that_fails_says_how(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, kind: str
+) -> None:
+    point = point_of(model)
+    failed = failure_of(fault, monkeypatch, lambda: built(model, point, tmp_path / "a"))
+    assert (failed.stage, failed.kind) == ("build", kind)
+
+
+def test_a_card_that_breaks_stays_broken_until_it_is_reset(
+    model: Model, artifact: str, sdk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = Point.of("qaic", "qid1", point_of(model).values)
+    failed = failure_of("card-error@qid=1", monkeypatch, lambda: measured(model, point, artifact))
+    assert failed.kind == "device"
+    monkeypatch.delenv(VARIABLE)
+    first, second = devices()
+    assert first.health == "ready"
+    assert second.health.startswith("error: ")
+    assert second.simulated
+    LocalShell().run([str(sdk / "tools/qaic-util"), "-s"], timeout_s=30, log=str(sdk / "reset.log"))
+    assert [d.health for d in devices()] == ["ready", "ready"]
+
+
+def test_wrong_outputs_are_wrong(model: Model, artifact: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = point_of(model)
+    arrays = []
+    for name, fault in (("right", ""), ("wrong", "wrong-output")):
+        monkeypatch.setenv(VARIABLE, fault)
+        into = str(tmp_path / f"{name}.npz")
+        job = InferJob(model=model, point=point, artifact=artifact, feed=Feed(seed=1), count=1, into=into)
+        QAIC.infer(job, LocalShell())
+        with np.load(into) as saved:
+            arrays.append(saved["y.0"])
+    assert not np.allclose(arrays[0], arrays[1])
+
+
+def test_without_an_sdk_nothing_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QAIC_ROOT", str(tmp_path / "nowhere"))
+    assert devices() == ()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda root: (root / "exec" / "qaic-runner").unlink(), "no exec/qaic-runner"),
+        (lambda root: (root / "exec" / "qaic-runner").chmod(0o644), "may not be executed"),
+        (lambda root: (root / "versions" / "apps.xml").write_text("<base_version>9.1</base_version>"), "no version"),
+        (lambda root: (root / "simulated.json").write_text("{"), "cannot be used"),
+    ],
+)
+def test_an_sdk_that_cannot_be_used_is_told_as_a_device_that_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: object, says: str
+) -> None:
+    install(tmp_path, time_scale=0.0)
+    damage(tmp_path)  # type: ignore[operator]
+    monkeypatch.setenv("QAIC_ROOT", str(tmp_path))
+    (found,) = devices()
+    assert says in found.health
+    assert found.units == 0

@@ -1,0 +1,249 @@
+"""Reports as people read them: golden files for each format, and what every one of them must say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from infertune.core.records import Closed, Entry, Event, Failed
+from infertune.core.space import Point
+from infertune.report import csv_text, json_rows, json_text, markdown_text, plain_text, result_text, rows_text
+from infertune.report.frame import frame
+from infertune.report.rows import table
+from infertune.testing.records import (
+    a_baseline,
+    a_launch,
+    a_point,
+    a_question,
+    a_search,
+    a_study,
+    opening,
+    recorded,
+)
+
+Golden = Callable[[str, str], None]
+SCHEMA = json.loads((Path(__file__).parent.parent / "docs" / "result.schema.json").read_text())
+FAST, SLOW, LATE = a_point(batch=8, precision="bf16"), a_point(batch=2), a_point("onnxruntime", batch=4)
+NO_KERNEL = Failed(stage="build", kind="compiler", message="no kernel for node 12")
+FILES = {"record": "study.db", "result": "result.json"}
+BASELINES = {
+    "onnxruntime default": 64.0,
+    "openvino default": 100.0,
+    "openvino throughput hint": 104.0,
+    "openvino latency hint": 99.0,
+}
+
+
+def tuned() -> list[Entry]:
+    speeds: dict[Point, float | Failed] = {SLOW: 120.0, LATE: 70.0, FAST: 200.0, a_point(batch=16): NO_KERNEL}
+    return a_study(speeds, baselines=BASELINES)
+
+
+def infeasible() -> list[Entry]:
+    asked = a_question("max throughput, p99 < 5 ms")
+    return recorded(
+        [*opening(asked), *a_search({SLOW: 200.0, FAST: NO_KERNEL}), Closed(status="nothing_feasible", why="")]
+    )
+
+
+def interrupted() -> list[Entry]:
+    closed = Closed(status="interrupted", why="stopped by Ctrl-C")
+    return recorded([*opening(a_question(simulated=True)), *a_search({SLOW: 120.0, FAST: 200.0}), closed])
+
+
+def for_latency() -> list[Entry]:
+    return a_study(
+        {SLOW: 300.0}, baselines={"openvino default": 50.0}, question=a_question("min p99, throughput > 10/s"), count=20
+    )
+
+
+def default_as_good() -> list[Entry]:
+    return a_study({FAST: 101.0}, baselines=dict.fromkeys(BASELINES, 100.0))
+
+
+def measured() -> list[Entry]:
+    crash = Failed(stage="measure", kind="crash", message="signal 11")
+    events: list[Event] = [*opening(a_question(), budget_s=0.0)]
+    for block in range(3):
+        events += [a_launch(SLOW, 120.0 + block, purpose="measure", block=block)]
+        events += [a_launch(FAST, 200.0 + block, purpose="measure", block=block, flags=("foreign_cpu",))]
+        events += [a_launch(a_point(batch=4), crash, purpose="measure", block=block)]
+    return recorded([*events, Closed(status="ok", why="every point was measured")])
+
+
+STUDIES = [tuned, infeasible, interrupted, for_latency, default_as_good, measured]
+Study = Callable[[], list[Entry]]
+each_study = pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.__name__)
+
+
+@each_study
+def test_text(study: Study, golden: Golden) -> None:
+    golden(f"report-{study.__name__}.txt", plain_text(study(), FILES))
+
+
+@each_study
+def test_result(study: Study, golden: Golden) -> None:
+    golden(f"result-{study.__name__}.json", result_text(study(), FILES))
+
+
+def test_markdown(golden: Golden) -> None:
+    golden("report-tuned.md", markdown_text(tuned()))
+
+
+def test_csv(golden: Golden) -> None:
+    golden("report-tuned.csv", csv_text(tuned()))
+
+
+def test_json(golden: Golden) -> None:
+    golden("report-tuned.json", json_text(tuned(), FILES))
+
+
+def test_rows(golden: Golden) -> None:
+    golden("rows-measured.txt", rows_text(measured()))
+
+
+# ---------------------------------------------------------------- the contract
+
+KEYS = [
+    "format", "status", "goal", "model", "device", "winner", "confirmed", "baselines", "speedup", "fidelity",
+    "trials", "launches", "failed", "spent_s", "simulated", "files",
+]  # fmt: skip
+
+
+@each_study
+def test_documents_keep_the_published_schema(study: Study) -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    validator = Draft202012Validator(SCHEMA)
+    for text in (result_text(study(), FILES), json_text(study(), FILES)):
+        assert [error.message for error in validator.iter_errors(json.loads(text))] == []
+    assert list(json.loads(result_text(study(), FILES))) == KEYS == SCHEMA["required"]
+
+
+@each_study
+def test_rows_keep_the_published_schema(study: Study) -> None:
+    document = json.loads(json_rows(study()))
+    row = Draft202012Validator({**SCHEMA["$defs"]["row"], "$defs": SCHEMA["$defs"]})
+    assert document["format"] == "infertune-rows/1"
+    assert [error.message for found in document["rows"] for error in row.iter_errors(found)] == []
+    assert len(document["rows"]) == len(table(study()).rows)
+
+
+def test_the_schema_notices_a_document_of_another_form() -> None:
+    validator = Draft202012Validator(SCHEMA)
+    good = json.loads(result_text(tuned()))
+    for broken in (
+        {**good, "status": "fine"},
+        {**good, "extra": 1},
+        {**good, "fidelity": {"value": "high", "limit": 0.99}},
+        {**good, "speedup": {"over_best_baseline": None}},
+        {key: value for key, value in good.items() if key != "spent_s"},
+    ):
+        assert not validator.is_valid(broken)
+
+
+def test_unconfirmed_figures_stay_out_of_the_contract() -> None:
+    document = json.loads(result_text(interrupted()))
+    assert document["winner"]["why"].startswith("unconfirmed")
+    assert (document["confirmed"], document["baselines"]) == (None, [])
+    assert set(document["speedup"].values()) == {None}
+
+
+def test_every_baseline_has_its_speed_up() -> None:
+    speedup = json.loads(result_text(tuned()))["speedup"]
+    assert speedup["over_best_baseline"] == speedup["over_openvino_throughput_hint"]
+    assert speedup["over_onnxruntime_default"]["value"] == pytest.approx(200 / 64, rel=0.03)
+
+
+@each_study
+def test_the_same_record_gives_the_same_bytes(study: Study) -> None:
+    for render in (plain_text, markdown_text, csv_text, json_text, result_text, rows_text):
+        assert render(study()) == render(study())
+
+
+# ---------------------------------------------------------------- what must be said
+
+
+def test_a_missing_percentile_says_how_many_requests_it_lacks() -> None:
+    assert "p99 not enough requests (120 of 662)" in plain_text(a_study({FAST: 200.0}, count=20))
+
+
+@pytest.mark.parametrize("render", [plain_text, markdown_text])
+def test_simulated_figures_are_marked(render: Callable[[Sequence[Entry]], str]) -> None:
+    assert "SIMULATED" in render(interrupted()).splitlines()[0]
+    assert [line for line in render(interrupted()).splitlines() if line.endswith("200 samples/s, 1 launch (simulated)")]
+    assert "SIMULATED" not in render(tuned())
+
+
+@pytest.mark.parametrize("render", [plain_text, markdown_text])
+def test_the_default_being_as_good_is_said_in_these_words(render: Callable[[Sequence[Entry]], str]) -> None:
+    assert "the default is as good: " in render(default_as_good())
+
+
+def test_a_percentile_goal_is_not_answered_below_its_floor() -> None:
+    text = plain_text(for_latency())
+    assert "confirmed   p99 not enough requests (120 of 662)" in text
+    assert "`min p99` was judged on 120 requests; p99 needs 662" in text
+    enough = plain_text(a_study({SLOW: 300.0}, question=a_question("min p99"), count=200, baselines={}))
+    assert "confirmed   p99 7.31 ms (7.25 to 7.39), median of 6 fresh launches" in enough
+
+
+def test_points_that_a_person_chose_have_no_winner() -> None:
+    assert {row["role"] for row in table(measured()).dicts()} == {""}
+    assert "role" not in rows_text(measured())
+    assert "of points that were measured without a search" in plain_text(measured())
+
+
+def test_no_winner_names_the_limit_and_the_closest_point() -> None:
+    text = plain_text(infeasible())
+    assert "none: nothing met the goal `max throughput, p99 < 5 ms`" in text
+    assert "`p99 < 5 ms`: measured 11.0 ms" in text
+
+
+def test_an_empty_study_has_a_report() -> None:
+    assert "none yet: nothing was measured" in plain_text(recorded(opening(a_question())))
+
+
+# ---------------------------------------------------------------- rows
+
+
+def test_rows_hold_every_trial_best_first() -> None:
+    found = table(tuned())
+    rows = found.dicts()
+    assert next(row["role"] for row in rows if row["role"]) == "winner"
+    assert [row["status"] for row in rows] == ["ok"] * 7 + ["failed"]
+    assert rows[0]["batch"] == 8 and rows[0]["evidence"] == "confirm"
+    assert found.points[0] == FAST
+    assert rows[-1]["failure"] == "compiler at build: no kernel for node 12" and rows[-1]["throughput"] is None
+
+
+def test_rows_tell_missed_limits_and_unfaithful_points_apart() -> None:
+    study = a_study({FAST: 200.0, SLOW: 10.0}, cosines={FAST: 0.5}, question=a_question("max throughput, p99 < 90 ms"))
+    status = {row["trial"]: row["status"] for row in table(study).dicts()}
+    assert (status[1], status[2]) == ("unfaithful", "misses_limit")
+
+
+def test_a_knob_named_like_a_column_gets_a_prefix() -> None:
+    odd = Point.of("openvino", "cpu", {"status": 1})
+    found = table(recorded([*opening(a_question()), a_launch(odd)]))
+    assert found.dicts()[0]["knob_status"] == 1
+    assert len(set(found.columns)) == len(found.columns)
+
+
+def test_trials_load_into_a_data_frame() -> None:
+    found = frame(tuned())
+    assert list(found.columns) == list(table(tuned()).columns)
+    best = found.loc[found["throughput"].idxmax()]
+    assert (best["role"], best["batch"], best["precision"]) == ("winner", 8, "bf16")
+    assert found["throughput"].isna().sum() == 1
+
+
+def test_the_winner_that_is_a_baseline_has_both_roles() -> None:
+    roles = [row["role"] for row in table(default_as_good()).dicts()]
+    winner = next(role for role in roles if str(role).startswith("winner"))
+    assert winner in {f"winner, {name}" for name in BASELINES}
+    assert "finalist" in roles
+    assert a_baseline("openvino default") in table(default_as_good()).points

@@ -1,0 +1,248 @@
+"""A study's life in virtual time: budget, resume, extension, failures, fidelity, interruption."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infertune.build.cache import ArtifactCache
+from infertune.core import history
+from infertune.core.answer import answer
+from infertune.core.errors import UsageError
+from infertune.core.goal import parse_goal
+from infertune.core.records import (
+    BuildJob,
+    Checked,
+    Closed,
+    Decided,
+    Entry,
+    Event,
+    Failed,
+    Job,
+    Launch,
+    MeasureJob,
+    Round,
+)
+from infertune.core.space import Point
+from infertune.study.question import Setting, chosen_targets, make_setting
+from infertune.study.tuning import run
+from infertune.testing.clock import FakeClock
+from infertune.testing.executor import FakeExecutor, Rate, never
+from infertune.testing.records import a_model
+from infertune.testing.store import MemoryStore
+
+
+def plausible(point: Point) -> float:
+    """Openvino in bf16 with two instances and batch 8 is the best point; the numbers are made up."""
+    speed = 50.0 if point.target == "onnxruntime" else 80.0
+    speed *= {"bf16": 1.8, "runtime": 1.7}.get(str(point.get("precision", "f32")), 1.0)
+    batch = point.number("batch", 1)
+    speed *= 1.2 if batch in (8, 16) else 1.0
+    return speed * (1.3 if point.number("instances") == 2 else 1.0)
+
+
+class Laboratory:
+    """A study in virtual time that can be run several times."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        rate: Rate = plausible,
+        goal: str = "max throughput",
+        seed: int = 0,
+        fails: Callable[[Job], Failed | None] = never,
+        error: Rate = lambda point: 0.0,
+        noise: float = 0.0,
+    ) -> None:
+        self.clock = FakeClock()
+        self.store = MemoryStore()
+        self.executor = FakeExecutor(self.clock, rate, fails=fails, error=error, noise=noise, seed=seed)
+        self.cache = ArtifactCache(folder / "cache")
+        self.goal, self.seed = goal, seed
+
+    def setting(self) -> Setting:
+        return make_setting(
+            self.executor,
+            model=a_model(),
+            goal=parse_goal(self.goal),
+            targets=chosen_targets(["onnxruntime", "openvino"]),
+            wanted={"batch": (1, 4, 8, 16)},
+            strategy="auto",
+            seed=self.seed,
+            inputs=None,
+            version="0",
+        )
+
+    def run(self, budget_s: float = 300.0, max_trials: int | None = None, stop_after: int | None = None) -> list[Entry]:
+        run(
+            self.setting(), self.store, self.executor, self.clock, self.cache,
+            budget_s=budget_s, max_trials=max_trials, stop=self.stopper(stop_after),
+        )  # fmt: skip
+        return self.entries
+
+    def stopper(self, launches: int | None) -> Callable[[], bool]:
+        return lambda: launches is not None and len(history.launches(self.entries)) >= launches
+
+    @property
+    def entries(self) -> list[Entry]:
+        return list(self.store.entries())
+
+    def events(self, kind: type[Event]) -> list[Event]:
+        return [e.event for e in self.entries if isinstance(e.event, kind)]
+
+
+def screened(entries: list[Entry]) -> list[Point]:
+    return [e.event.point for e in entries if isinstance(e.event, Launch) and e.event.purpose == "screen"]
+
+
+def test_finds_confirms_and_explains_the_best_point(tmp_path: Path) -> None:
+    found = answer(Laboratory(tmp_path).run())
+    assert found.status == "ok"
+    assert found.winner is not None and plausible(found.winner) >= 0.97 * 80 * 1.8 * 1.2 * 1.3
+    assert found.confirmed and found.figures is not None and found.figures.launches == 6
+    assert {rival.name for rival in found.rivals} == {
+        "onnxruntime default",
+        "openvino default",
+        "openvino throughput hint",
+        "openvino latency hint",
+    }
+
+
+def test_keeps_the_budget_confirmation_included(tmp_path: Path) -> None:
+    for budget_s in (60.0, 120.0, 300.0):
+        lab = Laboratory(tmp_path / str(budget_s))
+        assert lab.run(budget_s)[-1].at_s <= budget_s + 10.0
+        assert answer(lab.entries).confirmed
+
+
+def test_at_least_85_per_cent_of_the_time_goes_into_building_and_measuring(tmp_path: Path) -> None:
+    spent = history.spent(Laboratory(tmp_path).run())
+    assert spent.build + spent.measure + spent.confirm >= 0.85 * spent.total
+
+
+def test_confirmation_is_interleaved_and_fresh(tmp_path: Path) -> None:
+    entries = Laboratory(tmp_path).run()
+    decided_at = next(e.seq for e in entries if isinstance(e.event, Decided))
+    confirm = [e for e in entries if isinstance(e.event, Launch) and e.event.purpose == "confirm"]
+    assert all(e.seq > decided_at for e in confirm)
+    blocks = [e.event.block for e in confirm if isinstance(e.event, Launch)]
+    assert blocks == sorted(blocks)
+    orders = {
+        tuple(e.event.point for e in confirm if isinstance(e.event, Launch) and e.event.block == b) for b in set(blocks)
+    }
+    assert len(orders) > 1  # a fresh random order in every block
+
+
+def test_nothing_is_searched_twice_and_every_round_is_recorded_first(tmp_path: Path) -> None:
+    entries = Laboratory(tmp_path).run()
+    measured = screened(entries)
+    assert len(measured) == len(set(measured))
+    asked = [p for e in entries if isinstance(e.event, Round) for p in e.event.points]
+    assert asked == measured
+
+
+def test_points_with_the_same_build_share_one_artifact(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    lab.run()
+    builds = [job for job in lab.executor.jobs if isinstance(job, BuildJob)]
+    assert len(builds) == 2  # one per runtime
+
+
+def test_resuming_after_a_crash_equals_the_unbroken_study(tmp_path: Path) -> None:
+    whole = Laboratory(tmp_path / "whole")
+    whole.run(max_trials=8)
+    broken = Laboratory(tmp_path / "broken")
+    broken.run(max_trials=8, stop_after=3)
+    broken.run(max_trials=8)
+    assert screened(broken.entries) == screened(whole.entries)
+    assert answer(broken.entries).winner == answer(whole.entries).winner
+
+
+def test_a_finished_study_answers_at_once_and_a_larger_budget_extends_it(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    first = len(lab.run(max_trials=6))
+    assert len(lab.run(max_trials=6)) == first
+    lab.run(max_trials=12)
+    assert len(screened(lab.entries)) == 12
+    assert len(lab.events(Decided)) == 2
+    assert answer(lab.entries).confirmed
+
+
+def test_another_question_is_refused(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    lab.run(max_trials=3)
+    lab.goal = "min latency"
+    with pytest.raises(UsageError, match="differs in goal") as caught:
+        lab.run(max_trials=3)
+    assert caught.value.id == "another-question"
+
+
+def test_an_interrupted_study_still_answers(tmp_path: Path) -> None:
+    entries = Laboratory(tmp_path).run(stop_after=5)
+    assert entries[-1].event == Closed(status="interrupted", why="interrupted")
+    found = answer(entries)
+    assert found.status == "interrupted" and not found.confirmed and found.winner is not None
+
+
+def test_crashing_candidates_cost_only_themselves(tmp_path: Path) -> None:
+    def fails(job: Job) -> Failed | None:
+        crash = isinstance(job, MeasureJob) and job.point.number("batch") == 8
+        return Failed(stage="measure", kind="crash", message="the worker died of SIGSEGV") if crash else None
+
+    found = answer(Laboratory(tmp_path, fails=fails).run())
+    assert found.status == "ok"
+    assert found.winner is not None and found.winner["batch"] == 16
+    assert found.counts.failed > 0
+
+
+def test_when_nothing_works_the_answer_says_so(tmp_path: Path) -> None:
+    def fails(job: Job) -> Failed | None:
+        return Failed(stage="build", kind="compiler", message="no") if isinstance(job, BuildJob) else None
+
+    lab = Laboratory(tmp_path, fails=fails)
+    found = answer(lab.run(max_trials=5))
+    assert found.status == "nothing_feasible" and found.winner is None
+
+
+def test_an_unfaithful_precision_never_wins(tmp_path: Path) -> None:
+    def error(point: Point) -> float:
+        return 1.0 if point.get("precision", "f32") in ("bf16", "runtime") else 0.0
+
+    lab = Laboratory(tmp_path, error=error)
+    found = answer(lab.run())
+    assert found.winner is not None and found.winner["precision"] == "f32"
+    assert any(c.fidelity.cosine < 0.99 for c in lab.events(Checked) if isinstance(c, Checked))
+
+
+def test_limits_are_kept(tmp_path: Path) -> None:
+    limit_ms = 60.0
+    found = answer(Laboratory(tmp_path, goal=f"max throughput, p50 < {limit_ms} ms").run())
+    assert found.winner is not None and found.figures is not None
+    assert found.figures.p50_ms is not None and found.figures.p50_ms < limit_ms
+
+
+def test_an_impossible_limit_is_nothing_feasible(tmp_path: Path) -> None:
+    found = answer(Laboratory(tmp_path, goal="max throughput, p50 < 1 us").run(budget_s=60.0))
+    assert found.status == "nothing_feasible" and found.nearest is not None
+
+
+def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
+    a, b = (Laboratory(tmp_path / name, noise=0.05).run() for name in "ab")
+    assert [e.event.point for e in a if isinstance(e.event, Launch)] == [
+        e.event.point for e in b if isinstance(e.event, Launch)
+    ]
+
+
+def test_study_time_counts_over_all_commands(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    lab.run(max_trials=3)
+    before = lab.entries[-1].at_s
+    lab.clock.advance(1000.0)  # nobody works on the study
+    lab.run(max_trials=5)
+    times = [e.at_s for e in lab.entries]
+    assert times == sorted(times)
+    assert times[-1] - before < 300.0 and not math.isnan(times[-1])

@@ -1,0 +1,143 @@
+"""Every target keeps the contract, and every knob reaches its runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infertune.core.goal import parse_goal
+from infertune.core.records import BuildJob, Feed, MeasureJob, Model
+from infertune.core.space import Space, Value
+from infertune.edge.clock import MonotonicClock
+from infertune.edge.shell import LocalShell
+from infertune.prepare.load import describe
+from infertune.targets import discover, find_target, missing
+from infertune.testing.targets import QUICK, TargetContract
+from small_models import write_classifier
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return describe(str(write_classifier(tmp_path_factory.mktemp("model") / "m.onnx")), shapes={})
+
+
+class TestOnnxRuntime(TargetContract):
+    target = find_target("onnxruntime")
+
+
+class TestOpenVino(TargetContract):
+    target = find_target("openvino")
+
+
+class TestNull(TargetContract):
+    target = find_target("null")
+
+    def check_measurement(self, found: object, point: object) -> None:
+        """In flight is the set size alone."""
+
+    def test_outputs_do_not_depend_on_run_time_settings(self, model: Model, tmp_path: Path) -> None:
+        """Nothing is computed."""
+
+
+def test_every_target_here_is_under_contract() -> None:
+    tested = {cls.target.name for cls in TargetContract.__subclasses__()}
+    assert {name for name, target in discover().items() if target.automatic and not missing(target)} - {
+        "qaic"
+    } <= tested
+
+
+def four_cpus(name: str, model: Model) -> Space:
+    """The space of a machine with four CPUs, whatever this one has: rules then allow two instances of two threads."""
+    from dataclasses import replace
+
+    target = find_target(name)
+    device = replace(target.probe(LocalShell())[0], units=4)
+    return target.space(model, device, parse_goal("max throughput"))
+
+
+def read_back(name: str, model: Model, folder: Path, **values: Value) -> dict[str, str]:
+    space = four_cpus(name, model)
+    point = space.seeds[0].but(cores=2, instances=1, set_size=1).but(**values)
+    assert space.why_illegal(point) is None, space.why_illegal(point)
+    target = find_target(name)
+    target.build(BuildJob(model=model, point=point, into=str(folder)), LocalShell())
+    job = MeasureJob(model=model, point=point, artifact=str(folder), plan=QUICK, feed=Feed(seed=0))
+    return dict(target.measure(job, MonotonicClock(), LocalShell()).settings)
+
+
+ORT_KNOBS: list[tuple[dict[str, Value], dict[str, str]]] = [
+    ({"cores": 1, "spinning": "on"}, {"cores": "1"}),
+    ({"cores": 2}, {"cores": "2"}),
+    ({"instances": 2}, {"instances": "2", "sessions": "2"}),
+    ({"instances": 2, "weights": "shared"}, {"instances": "2", "sessions": "1"}),
+    ({"spinning": "off"}, {"spinning": "0"}),
+    ({"spinning": "on"}, {"spinning": "1"}),
+    ({"execution_mode": "parallel"}, {"execution_mode": "ORT_PARALLEL"}),
+    ({"memory_pattern": "off"}, {"memory_pattern": "False"}),
+    ({"arena": "off"}, {"arena": "False"}),
+    ({"prepacking": "off"}, {"prepacking": "1"}),
+    ({"denormals": "zero"}, {"denormals": "1"}),
+]
+
+OV_KNOBS: list[tuple[dict[str, Value], dict[str, str]]] = [
+    ({"instances": 2}, {"instances": "2"}),
+    ({"cores": 1}, {"threads": "1"}),
+    ({"precision": "f32"}, {"precision": "f32"}),
+    ({"execution_mode": "accuracy"}, {"execution_mode": "ACCURACY"}),
+    ({"denormals": "zero"}, {"denormals": "True"}),
+    ({"pinning": "on"}, {"pinning": "True"}),
+    ({"pinning": "off"}, {"pinning": "False"}),
+    (
+        {"preset": "throughput", "cores": 0, "instances": 0, "set_size": 0, "precision": "runtime"},
+        {"preset": "THROUGHPUT"},
+    ),
+    ({"preset": "latency", "cores": 0, "instances": 0, "set_size": 0, "precision": "runtime"}, {"preset": "LATENCY"}),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), ORT_KNOBS, ids=str)
+def test_knobs_reach_onnxruntime(model: Model, tmp_path: Path, values: dict[str, Value], told: dict[str, str]) -> None:
+    assert read_back("onnxruntime", model, tmp_path, **values).items() >= told.items()
+
+
+@pytest.mark.parametrize(("values", "told"), OV_KNOBS, ids=str)
+def test_knobs_reach_openvino(model: Model, tmp_path: Path, values: dict[str, Value], told: dict[str, str]) -> None:
+    assert read_back("openvino", model, tmp_path, **values).items() >= told.items()
+
+
+def test_bf16_reaches_openvino_where_the_cpu_has_it(model: Model, tmp_path: Path) -> None:
+    offered = find_target("openvino").probe(LocalShell())[0].precisions
+    for precision in offered:
+        folder = tmp_path / precision
+        folder.mkdir()
+        assert read_back("openvino", model, folder, precision=precision)["precision"] == precision
+
+
+def test_the_optimisation_level_changes_what_is_built(model: Model, tmp_path: Path) -> None:
+    import onnx
+
+    counts = {}
+    for level in ("off", "all"):
+        folder = tmp_path / level
+        folder.mkdir()
+        read_back("onnxruntime", model, folder, optimisation=level)
+        counts[level] = [node.op_type for node in onnx.load(str(folder / "model.onnx")).graph.node]
+    assert counts["off"] != counts["all"]
+
+
+def test_set_size_is_the_queue_at_each_instance(model: Model, tmp_path: Path) -> None:
+    for name in ("onnxruntime", "openvino"):
+        space, target = four_cpus(name, model), find_target(name)
+        folder = tmp_path / name
+        folder.mkdir()
+        point = space.seeds[0].but(cores=1, instances=2, set_size=3)
+        target.build(BuildJob(model=model, point=point, into=str(folder)), LocalShell())
+        job = MeasureJob(model=model, point=point, artifact=str(folder), plan=QUICK, feed=Feed(seed=0))
+        assert target.measure(job, MonotonicClock(), LocalShell()).in_flight == 6
+
+
+def test_more_threads_than_cpus_are_illegal(model: Model) -> None:
+    space = four_cpus("openvino", model)
+    reason = space.why_illegal(space.seeds[0].but(cores=4, instances=2))
+    assert reason == "cores x instances must not exceed the 4 CPUs this process may use"

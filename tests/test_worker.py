@@ -1,0 +1,173 @@
+"""Worker processes: whole frames only, deadlines that hold, no survivors, failures as data."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infertune.core import wire
+from infertune.core.errors import DataError
+from infertune.core.records import (
+    Broken,
+    BuildJob,
+    Failed,
+    Feed,
+    Found,
+    MeasureJob,
+    Plan,
+    ProbeJob,
+    Refused,
+    WorkerReply,
+)
+from infertune.core.seams import Done
+from infertune.core.space import Point
+from infertune.edge.shell import LocalShell, passed_environment
+from infertune.edge.worker import LocalExecutor, accepted, death, read_frame, write_frame
+from infertune.targets.worker import failure_kind, safely
+from infertune.testing.records import a_model
+
+
+@given(payload=st.binary(max_size=200), cut=st.integers(min_value=1, max_value=220))
+def test_a_frame_counts_only_when_whole(tmp_path_factory: pytest.TempPathFactory, payload: bytes, cut: int) -> None:
+    path = tmp_path_factory.mktemp("frames") / "reply.bin"
+    write_frame(str(path), payload)
+    whole = path.read_bytes()
+    assert read_frame(str(path)) == payload
+    path.write_bytes(whole[: max(0, len(whole) - cut)])
+    assert read_frame(str(path)) is None
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "reply.bin"
+    write_frame(str(path), b"hello")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    assert read_frame(str(path)) is None
+    assert read_frame(str(tmp_path / "none")) is None
+
+
+def run_python(code: str, tmp_path: Path, timeout_s: float = 60.0) -> Done:
+    return LocalShell().run(
+        [sys.executable, "-c", code], timeout_s=timeout_s, log=str(tmp_path / "log.txt"), env=None, cwd=None
+    )
+
+
+def test_output_and_exit_code_come_back(tmp_path: Path) -> None:
+    done = run_python("print('to stdout'); import sys; print('to stderr', file=sys.stderr); sys.exit(3)", tmp_path)
+    assert (done.code, done.timed_out) == (3, False)
+    assert "to stdout" in done.tail and "to stderr" in done.tail
+
+
+HANGS_WITH_CHILDREN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for detach in (False, True):
+    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=detach)
+    print('child', child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_deadline_ends_the_whole_tree(tmp_path: Path) -> None:
+    done = run_python(HANGS_WITH_CHILDREN, tmp_path, timeout_s=2.0)
+    children = [int(line.split()[1]) for line in done.tail.splitlines() if line.startswith("child")]
+    assert done.timed_out and done.code == -signal.SIGKILL
+    assert len(children) == 2
+    assert not any(psutil.pid_exists(pid) for pid in children)
+
+
+def test_strays_of_a_finished_program_are_ended(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys;"
+        "c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True);"
+        "print('child', c.pid)"
+    )
+    done = run_python(code, tmp_path)
+    assert done.code == 0
+    assert not psutil.pid_exists(int(done.tail.split()[1]))
+
+
+def test_secrets_and_allocator_settings_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    passed = passed_environment()
+    assert "HF_TOKEN" not in passed and "MALLOC_ARENA_MAX" not in passed
+    assert passed["OMP_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("code", "timed_out", "kind"),
+    [(-signal.SIGSEGV, False, "crash"), (-signal.SIGKILL, False, "memory"), (-9, True, "timeout"), (1, False, "crash")],
+)
+def test_what_a_death_means(code: int, timed_out: bool, kind: str) -> None:
+    found = death(Done(code=code, timed_out=timed_out, tail="last words", wall_s=1.0), "measure", 5.0)
+    assert (found.stage, found.kind, found.log) == ("measure", kind, "last words")
+
+
+def test_a_probe_runs_in_its_own_process() -> None:
+    reply = LocalExecutor(LocalShell()).run("null", ProbeJob(target="null"), timeout_s=60.0)
+    assert isinstance(reply, Found)
+    assert reply.devices[0].target == "null"
+
+
+def a_point() -> Point:
+    return Point.of("null", "null", {"batch": 2, "set_size": 3})
+
+
+def test_the_null_target_is_measured_end_to_end(tmp_path: Path) -> None:
+    from infertune.core.records import Measurement
+
+    plan = Plan(warmup_s=0.01, min_time_s=0.05, min_count=5, cap_s=1.0)
+    job = MeasureJob(model=a_model(), point=a_point(), artifact=str(tmp_path), plan=plan, feed=Feed(seed=1))
+    reply = LocalExecutor(LocalShell()).run("null", job, timeout_s=60.0)
+    assert isinstance(reply, Measurement)
+    assert (reply.batch, reply.in_flight) == (2, 3)
+    assert len(reply.latencies_ns) >= plan.min_count
+
+
+def test_a_runtime_error_is_a_failed_candidate(tmp_path: Path) -> None:
+    from infertune.core.records import ExportJob
+
+    job = ExportJob(model=a_model(), point=a_point(), artifact="", into=str(tmp_path))
+    reply = safely("null", job)
+    assert isinstance(reply, Failed)
+    assert reply.message == "the null target has nothing to deploy"
+
+
+def test_an_error_for_people_is_raised_again_in_the_coordinator() -> None:
+    reply = safely("nul", ProbeJob(target="nul"))
+    assert isinstance(reply, Refused)
+    again = wire.from_json(wire.to_json(reply, WorkerReply), WorkerReply)
+    with pytest.raises(Exception, match="`nul` is not a target") as caught:
+        accepted(again)
+    assert caught.value.id == "unknown-target"  # type: ignore[attr-defined]
+
+
+def test_a_bug_in_a_worker_is_an_exception() -> None:
+    with pytest.raises(RuntimeError, match="bug in a worker: KeyError"):
+        accepted(Broken(message="KeyError: 'x'", traceback="..."))
+
+
+def test_an_unknown_family_of_error_is_still_an_error() -> None:
+    with pytest.raises(DataError):
+        accepted(Refused(family="NoSuchError", id="x", message="m", hint="h"))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), "memory"),
+        (RuntimeError("std::bad_alloc"), "memory"),
+        (RuntimeError("unsupported op"), "compiler"),
+    ],
+)
+def test_kinds_of_build_failures(error: Exception, kind: str, tmp_path: Path) -> None:
+    assert failure_kind(BuildJob(model=a_model(), point=a_point(), into=str(tmp_path)), error) == kind

@@ -1,0 +1,160 @@
+"""Workloads: what an ONNX graph is counted as, and that the encoder formulas count the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from infertune.core import wire
+from infertune.prepare.reference import write_reference
+from infertune.targets.qaic.sim.card import CARDS
+from infertune.targets.qaic.sim.encoders import EncoderShape, encoder_workload
+from infertune.targets.qaic.sim.graph import graph_workload, workload_of
+from infertune.targets.qaic.sim.model import predict
+from infertune.targets.qaic.sim.setting import Setting
+from infertune.targets.qaic.sim.workload import Op, Workload, convolution, dense, product
+
+MINILM = EncoderShape(layers=6, hidden=384, heads=12, intermediate=1536)
+
+
+@pytest.fixture(scope="module")
+def minilm(tmp_path_factory: pytest.TempPathFactory) -> Workload:
+    path = tmp_path_factory.mktemp("minilm") / "minilm.onnx"
+    write_reference("minilm-l6", path)
+    return workload_of(str(path), {"sequence_length": 128})
+
+
+def by_kind(workload: Workload, amount: str) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for op in workload.ops:
+        totals[op.kind] = totals.get(op.kind, 0) + op.times * getattr(op, amount)
+    return {kind: total for kind, total in totals.items() if total}
+
+
+def count(workload: Workload, kind: str) -> int:
+    return sum(op.times for op in workload.ops if op.kind == kind)
+
+
+def test_a_graph_and_the_formula_of_its_architecture_agree(minilm: Workload) -> None:
+    formula = encoder_workload("minilm", MINILM)
+    assert by_kind(minilm, "macs") == by_kind(formula, "macs")
+    assert minilm.weight_bytes == formula.weight_bytes
+    assert minilm.matrix_operators == formula.matrix_operators
+    assert minilm.output_bytes == formula.output_bytes == 4 * 128 * 384
+    assert minilm.peak_bytes == pytest.approx(formula.peak_bytes, rel=0.15)
+    graph, told = by_kind(minilm, "elements"), by_kind(formula, "elements")
+    for kind in ("softmax", "erf", "move", "elementwise"):
+        assert graph[kind] == pytest.approx(told[kind], rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(cores=2, batch=8, instances=7, mos=1, ols=2),
+        Setting(cores=12, batch=1, instances=1, set_size=1),
+        Setting(cores=1, batch=4, instances=14, set_size=4, mos=1, ols=2),
+    ],
+)
+def test_and_so_do_the_rates_predicted_from_them(minilm: Workload, setting: Setting) -> None:
+    formula = encoder_workload("minilm", MINILM)
+    rates = [predict(w, CARDS["standard"], setting).throughput_per_s for w in (minilm, formula)]
+    assert rates[0] == pytest.approx(rates[1], rel=0.04)
+
+
+def test_resnet_50_is_counted_as_published(tmp_path: Path) -> None:
+    write_reference("resnet50", tmp_path / "r.onnx")
+    found = workload_of(str(tmp_path / "r.onnx"), {})
+    assert found.macs == pytest.approx(4.09e9, rel=0.005)
+    assert found.weight_bytes == pytest.approx(2 * 25.5e6, rel=0.005)
+    assert found.stored_bytes == 2 * 25_530_472
+    assert found.input_bytes == 4 * 3 * 224 * 224
+    assert count(found, "conv") == 53
+    assert max(op.stage for op in found.ops) > 2
+
+
+def test_depthwise_convolutions_go_to_the_vector_unit(tmp_path: Path) -> None:
+    write_reference("mobilenet-v2", tmp_path / "m.onnx")
+    found = workload_of(str(tmp_path / "m.onnx"), {})
+    assert count(found, "depthwise") == 17
+    assert found.macs == pytest.approx(0.3e9, rel=0.01)
+
+
+def test_a_workload_survives_the_wire(minilm: Workload) -> None:
+    assert wire.from_json(wire.to_json(minilm), Workload) == minilm
+
+
+def _graph(
+    nodes: list[onnx.NodeProto], shapes: dict[str, tuple[int, ...]], weights: dict[str, tuple[int, ...]]
+) -> Workload:
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in shapes.items()]
+    stored = [
+        helper.make_tensor(name, TensorProto.FLOAT, dims, b"\0" * 4 * _count(dims), raw=True)
+        for name, dims in weights.items()
+    ]
+    output = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", inputs, [output], stored), opset_imports=[helper.make_opsetid("", 17)]
+    )
+    return graph_workload("g", model, shapes)
+
+
+def _count(dims: tuple[int, ...]) -> int:
+    total = 1
+    for dim in dims:
+        total *= dim
+    return total
+
+
+def test_amounts_are_per_sample_whatever_the_batch() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("Add", ["y", "b"], ["z"]),
+        helper.make_node("Relu", ["z"], ["out"]),
+    ]
+    weights = {"w": (64, 96), "b": (96,)}
+    one, four = (_graph(nodes, {"x": (batch, 10, 64)}, weights) for batch in (1, 4))
+    assert one == four
+    assert [op.kind for op in one.ops] == ["dense", "elementwise"]  # the bias starts the sums
+    assert one.macs == 10 * 64 * 96
+    assert one.ops[1].elements == 10 * 96
+
+
+def test_what_follows_from_weights_and_shapes_alone_costs_nothing() -> None:
+    nodes = [
+        helper.make_node("Transpose", ["w"], ["wt"], perm=[1, 0]),
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Reshape", ["x", "s"], ["r"]),
+        helper.make_node("MatMul", ["r", "wt"], ["y"]),
+    ]
+    found = _graph(nodes, {"x": (1, 8, 32)}, {"w": (16, 32)})
+    assert [op.kind for op in found.ops] == ["dense"]
+    assert found.weight_bytes == 2 * 16 * 32
+
+
+def test_activations_are_kept_until_they_are_read_for_the_last_time() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+        helper.make_node("MatMul", ["b", "w"], ["c"]),
+        helper.make_node("Add", ["a", "c"], ["y"]),
+    ]
+    found = _graph(nodes, {"x": (1, 32, 64)}, {"w": (64, 64)})
+    one = 2 * 32 * 64
+    assert sorted(op.live_bytes for op in found.ops) == [one, 2 * one, 2 * one, 3 * one]
+
+
+def test_padding_counts_as_work() -> None:
+    assert dense(1, 32, 32).padded_macs == 32 * 32 * 32
+    assert convolution((7, 7), 512, 512, 9).padded_macs == 64 * 512 * 512 * 9
+    assert convolution((56, 56), 64, 64, 1).padded_macs == convolution((56, 56), 64, 64, 1).macs
+    assert product(12, 128, 64, 128).padded_macs == product(12, 128, 64, 128).macs
+
+
+def test_narrow_groups_are_packed_to_the_width_of_a_tile() -> None:
+    grouped: Op = convolution((56, 56), 128, 128, 9, groups=32)
+    assert grouped.macs == 56 * 56 * 4 * 9 * 128
+    assert grouped.padded_macs == 8 * grouped.macs
+    assert convolution((56, 56), 128, 128, 9, groups=128).kind == "depthwise"
