@@ -1,4 +1,4 @@
-"""The brute-force search space: every legal combination of lists, and its CSV file."""
+"""The space of a brute-force search: every legal combination of lists, and its CSV file."""
 
 from __future__ import annotations
 
