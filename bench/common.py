@@ -6,11 +6,10 @@ import importlib.metadata
 import sys
 from pathlib import Path
 
-from infertune.prepare.reference_models import write_reference
-
 from infertune.edge.host import host_facts
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
+from infertune.prepare.reference import write_reference
 
 MODELS = Path("models")
 _SHOWN = ("cpu", "effective_cpus", "instructions", "memory_bytes", "load_average", "virtual")

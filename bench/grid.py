@@ -51,8 +51,7 @@ def main() -> None:
     tenth = len(choosing(grid)) // 10
     raced = 12  # what a race of leaders may add
     auto = tune(model, shapes=SHAPE, budget="1h", trials=max(4, tenth - raced), out=Path("runs/bench-grid-auto"))
-    winners = [s.answer.winner for s in (auto, grid)]
-    assert winners[0] is not None and winners[1] is not None
+    winners = [study.best.point for study in (auto, grid)]
     for name, study, winner in zip(("auto", "grid"), (auto, grid), winners, strict=True):
         total = len(history.launches(study.entries))
         counts = f"{len(choosing(study))} launches to choose, {total} with confirmation"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,8 +48,11 @@ class Setting:
 
 
 def described(executor: Executor, path: str, shapes: Mapping[str, int], batch_symbol: str | None) -> Model:
-    """The model, read in a worker. Raises what `prepare.load.describe` raises, and `InfertuneError` if that crashes."""
-    job = DescribeJob(path=path, shapes=tuple(sorted(shapes.items())), batch_symbol=batch_symbol)
+    """The model, read in a worker. Raises what `prepare.load.describe` raises, and `InfertuneError` if that crashes.
+
+    Paths are made absolute: a worker has a working folder of its own, and a record is read from anywhere.
+    """
+    job = DescribeJob(path=os.path.abspath(path), shapes=tuple(sorted(shapes.items())), batch_symbol=batch_symbol)
     reply = executor.run("", job, timeout_s=_DESCRIBE_S)
     if isinstance(reply, Failed):
         raise InfertuneError(
@@ -141,7 +145,7 @@ def make_setting(
         goal=str(goal),
         strategy=strategy,
         seed=seed,
-        feed=Feed(seed=seed, path=inputs),
+        feed=Feed(seed=seed, path=None if inputs is None else os.path.abspath(inputs)),
         host=host_facts(),
         made_at=wall_clock(),
         version=version,
