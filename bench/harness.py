@@ -51,7 +51,7 @@ def through_infertune(model: Path) -> float:
         "--launches", "1", "--window", str(SECONDS), "--json",
     ]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout)[0]["throughput_per_s"]["value"])
+    return float(json.loads(done.stdout)["rows"][0]["throughput"])
 
 
 def through_benchmark_app(model: Path) -> float:

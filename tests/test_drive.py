@@ -59,6 +59,17 @@ def test_the_cap_ends_a_slow_point_with_at_least_three_requests() -> None:
     assert len(endless.latencies_ns) == 3
 
 
+@pytest.mark.parametrize(("in_flight", "servers"), [(2, 2), (4, 2), (3, 3), (5, 2), (8, 8)])
+@pytest.mark.parametrize("service_s", [0.1, 1.5, 60.0])
+def test_bursts_do_not_bias_a_short_window(in_flight: int, servers: int, service_s: float) -> None:
+    """Instances in lockstep: completions come in bursts of ``servers``, and the cap allows few of them."""
+    plan = Plan(cap_s=2.0, min_count=7)
+    measurement, _ = drive(lambda i: round(service_s * 1e9), in_flight=in_flight, servers=servers, plan=plan)
+    assert len(measurement.latencies_ns) % in_flight == 0
+    if in_flight % servers == 0:
+        assert stats.throughput(measurement) == pytest.approx(servers / service_s)
+
+
 def test_the_first_request_is_timed_apart() -> None:
     measurement, _ = drive(lambda i: 500 * MS if i == 0 else 10 * MS)
     assert measurement.first_ns == 500 * MS
@@ -89,6 +100,7 @@ def test_phases_and_settings_come_from_the_session() -> None:
 def test_every_slot_is_always_busy() -> None:
     measurement, session = drive(lambda i: (5 + i % 7) * MS, in_flight=3, servers=3)
     assert session.sent == 1 + 3 + len(measurement.latencies_ns) + measurement.warmup_count - 1
+    assert len(measurement.latencies_ns) % 3 == 0
 
 
 def test_settled_needs_agreeing_halves() -> None:

@@ -44,6 +44,10 @@ class _Loop:
             start(slot)
         return end
 
+    def keep(self, count: int) -> None:
+        """Forget completions after the first ``count``."""
+        del self.latencies[count:], self.ends[count:]
+
     def reset(self) -> None:
         self.latencies, self.ends = [], []
         self.session.phases()
@@ -71,12 +75,22 @@ def _warm_up(loop: _Loop, plan: Plan, since_ns: int) -> tuple[bool, int]:
 
 
 def _measure(loop: _Loop, plan: Plan, opened_ns: int) -> int:
-    """Runs until both minimum time and count are met, or the cap; the end of the last counted completion."""
-    least, cap = plan.min_time_s * 1e9, plan.cap_s * 1e9
+    """Runs until both minimum time and count are met, or the cap; the end of the last counted completion.
+
+    Only whole rounds count: as many completions as there are requests outstanding, again and again. Instances that
+    started together finish together, so a window cut inside a round would count one completion of a burst too many or
+    too few, which at three requests is half of the figure.
+    """
+    least, cap, slots = plan.min_time_s * 1e9, plan.cap_s * 1e9, loop.session.in_flight
     while True:
-        end = loop.turn()
-        spent, count = end - opened_ns, len(loop.latencies)
+        loop.turn()
+        count = len(loop.ends) // slots * slots
+        if not count:
+            continue
+        end = loop.ends[count - 1]
+        spent = end - opened_ns
         if (spent >= least and count >= plan.min_count) or (spent >= cap and count >= _LEAST_AT_CAP):
+            loop.keep(count)
             return end
 
 
@@ -100,8 +114,9 @@ def closed_loop(
 ) -> Measurement:
     """Measure a loaded session and return raw samples.
 
-    The window opens at a completion (the last of the warm-up) and closes at one, with the pipeline full at both ends,
-    so completions / wall time is unbiased; requests outstanding at the end are not counted (`close` abandons them).
+    The window opens at a completion (the last of the warm-up) and closes at one, with the pipeline full at both ends
+    and a whole number of rounds between, so completions / wall time is unbiased; requests outstanding at the end are
+    not counted (`close` abandons them).
     ``watch()`` starts watching the host and returns the function that stops and tells the conditions.
     """
     first_ns = first_request(session, clock)
