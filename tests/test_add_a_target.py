@@ -1,4 +1,4 @@
-"""The page "Add a target in one folder" is true: its code, installed as another package would be, is a working target."""
+"""The page "Add a target in one folder" is true: its code, installed as a package would be, is a working target."""
 
 from __future__ import annotations
 
