@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infertune.core.errors import UsageError
-from infertune.core.goal import metric_value, parse_goal
+from infertune.core.goal import GRAMMAR, metric_value, parse_goal
 from infertune.core.records import Conditions, Measurement, RawNs
 from infertune.core.space import Point
 
@@ -41,6 +41,10 @@ def measurement(latency_ms: float = 10.0, count: int = 100, batch: int = 1) -> M
         "max throughput, p99 < 20 ms, fidelity > 0.995",
         "max throughput, memory < 2 GB, batch <= 16",
         "min latency, throughput > 100 /s",
+        "max rate, p99 < 50 ms at 99 %",
+        "max throughput, p99.9 latency < 1 s, cores <= 4",
+        "pareto throughput, p99",
+        "pareto throughput, latency, memory, p99 < 50 ms, fidelity > 0.98",
     ],
 )
 def test_a_goal_printed_and_parsed_again_is_the_same(text: str) -> None:
@@ -80,6 +84,15 @@ def test_fidelity_has_a_floor_without_being_asked() -> None:
         ("max throughput, p99 = 20 ms", "p99 < 20 ms"),
         ("max throughput, p99 < 1.2.3 ms", "max throughput"),
         ("", "max throughput"),
+        ("max throughput, batch < 20 ms", "no unit"),
+        ("max throughput, memory < 20 ms", "`MB`"),
+        ("max throughput, throughput > 20 at 99 %", "`/s`"),
+        ("max throughput, memory < 2 GB at 99 %", "latency percentiles"),
+        ("max throughput, p99 < 2 ms at 100 %", "99.99 %"),
+        ("pareto throughput", "pareto throughput, p99"),
+        ("pareto p99, p99 latency", "pareto throughput, p99"),
+        ("pareto throughput, fidelity", "memory"),
+        ("pareto", "throughput"),
     ],
 )
 def test_errors_show_what_to_write(text: str, hint: str) -> None:
@@ -87,6 +100,7 @@ def test_errors_show_what_to_write(text: str, hint: str) -> None:
         parse_goal(text)
     assert caught.value.id == "goal-syntax"
     assert hint in caught.value.hint
+    assert GRAMMAR in caught.value.hint
 
 
 @given(st.text(max_size=60))
@@ -101,3 +115,18 @@ def test_metrics_of_a_launch() -> None:
     assert metric_value("throughput", m) == pytest.approx(400.0)
     assert metric_value("p90", m) == pytest.approx(0.010)
     assert metric_value("memory", m) == 5e8
+
+
+def test_a_limit_says_how_sure_it_must_be() -> None:
+    plain, sure = parse_goal("max throughput, p99 < 50 ms, p95 latency <= 20 ms at 99 %").limits
+    assert (plain.confidence, sure.confidence) == (0.95, 0.99)
+    assert sure.metric == "p95" and sure.bound == pytest.approx(0.02)
+
+
+def test_a_front_names_its_figures_and_has_a_score_that_rises_with_each_of_them() -> None:
+    goal = parse_goal("pareto throughput, p99 latency, memory < 1 GB")
+    assert goal.metrics == ("throughput", "p99") and goal.is_front and goal.metric == "throughput"
+    slow, fast = measurement(20.0), measurement(10.0)
+    assert list(goal.scores(fast)) == pytest.approx([math.log(100.0), -math.log(0.010)])
+    assert goal.score(fast) == pytest.approx(sum(goal.scores(fast)) / 2)
+    assert goal.score(fast) - goal.score(slow) == pytest.approx(math.log(2))  # both figures are twice as good

@@ -44,6 +44,7 @@ class Progress:
     question: Question | None = None
     best: Point | None = None
     best_score: float = -math.inf
+    best_figure: str = ""
     climb: list[float] = field(default_factory=list)
 
     def on_phase(self, phase: str, detail: str) -> None:
@@ -82,19 +83,22 @@ class Progress:
             return f"{launch.purpose}: {self.named(launch.point)}: {launch.outcome.kind}: {launch.outcome.message}"
         figure = self.figure(launch.outcome)
         if launch.purpose != "confirm":
-            self._improve(launch.point, self.goal.score(launch.outcome))
+            self._improve(launch.point, launch.outcome)
         flags = f"  [{', '.join(launch.flags)}]" if launch.flags else ""
         return f"{launch.purpose}: {figure}  {self.named(launch.point)}{flags}"
 
-    def _improve(self, point: Point, score: float) -> None:
+    def _improve(self, point: Point, measurement: Measurement) -> None:
+        score = self.goal.score(measurement)
         if score > self.best_score:
-            self.best, self.best_score = point, score
+            self.best, self.best_score, self.best_figure = point, score, self.figure(measurement)
         self.climb.append(self.best_score)
 
     def figure(self, measurement: Measurement) -> str:
         return self.spoken(self.goal.value(measurement))
 
     def spoken(self, value: float) -> str:
+        if self.goal.metric == "memory":
+            return f"{words.three(value / 1e6)} MB"
         return f"{words.three(value)} samples/s" if self.goal.maximise else words.seconds(value)
 
     def named(self, point: Point) -> str:
@@ -124,8 +128,7 @@ def panel(progress: Progress) -> RenderableType:
     table.add_row("phase", Text(_PHASES.get(progress.phase, progress.phase), style="bold"))
     table.add_row("now", Text(progress.point, style="dim", overflow="ellipsis", no_wrap=True))
     if progress.best is not None:
-        score = progress.best_score if progress.goal.maximise else -progress.best_score
-        best = f"{progress.spoken(math.exp(score))}  {progress.named(progress.best)}"
+        best = f"{progress.best_figure}  {progress.named(progress.best)}"
         table.add_row("best so far", Text(best, style="green"))
         table.add_row("", Text(sparkline(progress.climb)))
     table.add_row("launches", f"{progress.launches}, {progress.failures} failed")

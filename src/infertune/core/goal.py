@@ -1,4 +1,4 @@
-"""What is best, with limits: ``max throughput, p99 < 20 ms, fidelity > 0.99``."""
+"""What is best, with limits: ``max throughput, p99 < 20 ms, fidelity > 0.99``. Its grammar is in docs/goals.md."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from infertune.core.errors import UsageError, nearest, quoted
 from infertune.core.records import Measurement
 from infertune.core.space import Point
 
-GRAMMAR = "max throughput | min latency | min p99, then limits: p99 < 20 ms, throughput > 100/s, memory < 2 GB"
+GRAMMAR = (
+    "max throughput | min latency | min p99 | max rate | pareto throughput, p99; then limits, each after a comma: "
+    "p99 < 20 ms, p99 < 20 ms at 99 %, throughput > 100/s, memory < 2 GB, fidelity > 0.99, batch <= 16, cores <= 4"
+)
 
 DEFAULT_FIDELITY = 0.99
+CONFIDENCE = 0.95
+"""Of a percentile limit, where the goal does not say another one."""
 
+RATE = "rate"
 _LATENCIES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 _BYTES = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
@@ -30,17 +36,28 @@ _UNITS: dict[str, dict[str, float]] = {
     "cores": _PLAIN,
 }
 METRICS = tuple(_UNITS)
-_LIMIT = re.compile(r"^([\w.]+)(?:\s+latency)?\s*(<=|>=|<|>)\s*([0-9.]+(?:e-?[0-9]+)?)\s*(.*)$")
+"""What a limit may be about."""
+
+FRONT = ("throughput", *_LATENCIES, "memory")
+"""What a front may be about: figures that every launch measures."""
+
+_LIMIT = re.compile(
+    r"^([\w.]+)(?:\s+latency)?\s*(<=|>=|<|>)\s*([0-9.]+(?:e-?[0-9]+)?)\s*(.*?)(?:\s*at\s+([0-9.]+)\s*%)?$"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """``metric`` must stay below (``<``) or above (``>``) ``bound``, in seconds, bytes, samples per second or plain."""
+    """``metric`` must stay below (``<``) or above (``>``) ``bound``, in seconds, bytes, samples per second or plain.
+
+    A latency percentile must hold with ``confidence``: see `core.percentiles`.
+    """
 
     metric: str
     below: bool
     bound: float
     text: str
+    confidence: float = CONFIDENCE
 
     def excess(self, value: float) -> float:
         """How far a value is from meeting the limit, as a log ratio: 0 when met, positive when not."""
@@ -52,14 +69,32 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """``metric`` is ``throughput`` (more is better) or a latency percentile (less is better)."""
+    """What is best, and within which limits.
 
-    metric: str
+    ``metrics`` holds one figure: ``throughput`` or ``rate`` (more is better), or a latency percentile (less is
+    better). ``pareto throughput, p99`` names several of `FRONT`, and its answer is then the front: every point that no
+    other point beats in one figure without losing in another. A strategy that can search a front reads ``metrics`` and
+    `scores`. Whatever needs one number takes `score`, the mean of `scores`: the log of the geometric mean of all
+    figures, each turned so that more is better. It rises with each of them, so the point that is best by it is always
+    on the front, and it weighs one per cent of any figure alike.
+    """
+
+    metrics: tuple[str, ...]
     limits: tuple[Limit, ...] = ()
 
     @property
+    def metric(self) -> str:
+        """The first figure, and the only one unless the goal is a front."""
+        return self.metrics[0]
+
+    @property
+    def is_front(self) -> bool:
+        return len(self.metrics) > 1
+
+    @property
     def maximise(self) -> bool:
-        return self.metric == "throughput"
+        """Whether more of `metric` is better."""
+        return more_is_better(self.metric)
 
     @property
     def fidelity_floor(self) -> float:
@@ -68,13 +103,16 @@ class Goal:
         return max(asked) if asked else DEFAULT_FIDELITY
 
     def value(self, measurement: Measurement) -> float:
-        """The goal's own figure: samples per second, or seconds."""
+        """The goal's own (first) figure: samples per second, seconds or bytes."""
         return metric_value(self.metric, measurement)
+
+    def scores(self, measurement: Measurement) -> tuple[float, ...]:
+        """One for each of ``metrics``, in their order: the log of how good it is, more is better."""
+        return tuple(_goodness(metric, measurement) for metric in self.metrics)
 
     def score(self, measurement: Measurement) -> float:
         """Log of how good a measurement is (more is better): differences of scores are ratios."""
-        value = math.log(max(self.value(measurement), 1e-12))
-        return value if self.maximise else -value
+        return math.fsum(self.scores(measurement)) / len(self.metrics)
 
     def excess(self, point: Point, measurement: Measurement) -> float:
         """Sum of the log ratios by which limits are missed; 0 when all measured limits hold (fidelity apart)."""
@@ -87,13 +125,29 @@ class Goal:
         return total
 
     def __str__(self) -> str:
-        head = "max throughput" if self.maximise else f"min {'latency' if self.metric == 'p50' else self.metric}"
-        return ", ".join([head, *(limit.text for limit in self.limits)])
+        return ", ".join([_head(self), *(limit.text for limit in self.limits)])
+
+
+def _head(goal: Goal) -> str:
+    if goal.is_front:
+        return f"pareto {', '.join(goal.metrics)}"
+    if goal.maximise:
+        return f"max {goal.metric}"
+    return f"min {'latency' if goal.metric == 'p50' else goal.metric}"
+
+
+def more_is_better(metric: str) -> bool:
+    return metric in ("throughput", RATE)
+
+
+def _goodness(metric: str, measurement: Measurement) -> float:
+    value = math.log(max(metric_value(metric, measurement), 1e-12))
+    return value if more_is_better(metric) else -value
 
 
 def metric_value(metric: str, measurement: Measurement) -> float:
     """Throughput (samples/s), a latency quantile (s; no sample floor) or peak memory (bytes) of one launch."""
-    if metric == "throughput":
+    if metric in ("throughput", RATE):
         return stats.throughput(measurement)
     if metric == "memory":
         return float(measurement.conditions.peak_rss_bytes)
@@ -105,47 +159,95 @@ def latency_percent(metric: str) -> float | None:
     return _LATENCIES.get(metric)
 
 
+# ---------------------------------------------------------------- the grammar
+
+
 def _fail(what: str, hint: str) -> UsageError:
-    return UsageError("goal-syntax", what, hint=hint)
+    return UsageError("goal-syntax", what, hint=f"{hint}; goals: {GRAMMAR}")
 
 
 def _limit(text: str) -> Limit:
     match = _LIMIT.match(text)
     if match is None:
-        raise _fail(f"`{quoted(text)}` is not a limit", f"limits look like `p99 < 20 ms`; {GRAMMAR}")
-    metric, sign, number, unit = match.groups()
+        raise _fail(f"`{quoted(text)}` is not a limit", "limits look like `p99 < 20 ms`")
+    metric, sign, number, unit, sure = match.groups()
     metric = "p50" if metric == "latency" else metric
     if metric not in _UNITS:
-        raise _fail(f"`{quoted(metric)}` is not a metric", f"{nearest(metric, METRICS)}metrics: {', '.join(METRICS)}")
+        raise _fail(f"`{quoted(metric)}` is not a metric", f"{nearest(metric, METRICS)}limits: {', '.join(METRICS)}")
     scales = _UNITS[metric]
     if unit.strip() not in scales:
-        units = " or ".join(f"`{u}`" for u in scales if u) or "no unit"
-        raise _fail(f"`{quoted(text)}` has no unit for {metric}", f"write {units} after the number")
+        raise _fail(
+            f"`{quoted(text)}` has {_wrong_unit(unit)} for {metric}", f"write {_units(scales)} after the number"
+        )
+    written = f"{metric} {sign} {number} {unit}".strip() + (f" at {sure} %" if sure else "")
+    return Limit(
+        metric=metric,
+        below=sign.startswith("<"),
+        bound=_number(number) * scales[unit.strip()],
+        text=written,
+        confidence=_confidence(metric, sure),
+    )
+
+
+def _wrong_unit(unit: str) -> str:
+    return f"the unit `{quoted(unit.strip())}`, which is none" if unit.strip() else "no unit"
+
+
+def _units(scales: dict[str, float]) -> str:
+    return " or ".join(f"`{unit}`" for unit in scales if unit) or "no unit"
+
+
+def _number(text: str) -> float:
     try:
-        bound = float(number) * scales[unit.strip()]
+        return float(text)
     except ValueError:
-        raise _fail(f"`{quoted(number)}` is not a number", GRAMMAR) from None
-    written = f"{metric} {sign} {number} {unit}".strip()
-    return Limit(metric=metric, below=sign.startswith("<"), bound=bound, text=written)
+        raise _fail(f"`{quoted(text)}` is not a number", "write digits and one point at most") from None
 
 
-def _objective(text: str) -> str:
+def _confidence(metric: str, sure: str | None) -> float:
+    if sure is None:
+        return CONFIDENCE
+    if metric not in _LATENCIES:
+        raise _fail(f"{metric} takes no confidence", "`at 99 %` belongs to limits on latency percentiles")
+    share = _number(sure) / 100.0
+    if not 0.5 <= share <= 0.9999:
+        raise _fail(f"`{quoted(sure)} %` is not a confidence", "take 50 % to 99.99 %")
+    return share
+
+
+def _objective(text: str) -> tuple[str, ...]:
     words = text.split()
     match words:
-        case ["max", "throughput"]:
-            return "throughput"
+        case ["max", "throughput" | "rate" as name]:
+            return (name,)
         case ["min", "latency"]:
-            return "p50"
+            return ("p50",)
         case ["min", name] | ["min", name, "latency"] if name in _LATENCIES:
-            return name
-    known = ("max throughput", "min latency", *(f"min {p}" for p in _LATENCIES))
-    raise _fail(f"`{quoted(text)}` is not a goal", f"{nearest(text, known)}goals: {GRAMMAR}")
+            return (name,)
+    known = ("max throughput", "max rate", "min latency", "pareto", *(f"min {p}" for p in _LATENCIES))
+    raise _fail(f"`{quoted(text)}` is not a goal", f"{nearest(text, known)}start with one of {', '.join(known)}")
+
+
+def _front(parts: Sequence[str]) -> tuple[str, ...]:
+    """The figures of ``pareto throughput, p99 latency``."""
+    names = [part.removesuffix(" latency").strip() for part in parts]
+    metrics = tuple("p50" if name == "latency" else name for name in names)
+    for name in metrics:
+        if name not in FRONT:
+            raise _fail(f"`{quoted(name)}` is no figure of a front", f"{nearest(name, FRONT)}take {', '.join(FRONT)}")
+    if len(set(metrics)) != len(metrics) or len(metrics) < 2:
+        raise _fail("a front needs two different figures", "write `pareto throughput, p99`")
+    return metrics
 
 
 def parse_goal(text: str) -> Goal:
     """``text`` as a `Goal`. Raises `UsageError` (id ``goal-syntax``) whose hint shows the grammar."""
-    head, *rest = (part.strip() for part in text.split(","))
-    return Goal(metric=_objective(" ".join(head.lower().split())), limits=tuple(_limit(part) for part in rest))
+    head, *rest = (" ".join(part.split()) for part in text.split(","))
+    if head.lower().split()[:1] != ["pareto"]:
+        return Goal(metrics=_objective(head.lower()), limits=tuple(_limit(part) for part in rest))
+    limits = [part for part in rest if re.search("[<>]", part)]
+    named = [head[len("pareto") :].strip(), *(part for part in rest if part not in limits)]
+    return Goal(metrics=_front([name.lower() for name in named]), limits=tuple(_limit(part) for part in limits))
 
 
 def worst_excess(goal: Goal, point: Point, measurements: Sequence[Measurement]) -> float:

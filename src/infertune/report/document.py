@@ -94,7 +94,8 @@ def goal_figure(goal: Goal, figures: Figures) -> str:
     if goal.maximise:
         return measured(figures)
     short = _too_few(goal.metric, figures)
-    return f"{goal.metric} {short or _with_launches(figures.value, 1e3, 'ms', figures)}"
+    scale, unit = (1e-6, "MB") if goal.metric == "memory" else (1e3, "ms")
+    return f"{goal.metric} {short or _with_launches(figures.value, scale, unit, figures)}"
 
 
 def _too_few(metric: str, figures: Figures) -> str:
@@ -143,7 +144,7 @@ def _fidelity(found: Answer) -> str:
 def _baselines(found: Answer) -> Section:
     """The winner's goal figure beside every baseline's, and how many times better it is."""
     goal = parse_goal(found.question.goal)
-    named = () if goal.metric in ("throughput", "p50") else (goal.metric,)
+    named = (goal.metric,) if latency_percent(goal.metric) and goal.metric != "p50" else ()
     header = ("baseline", "samples/s", *named, "p50", "in flight", *(("winner is",) if found.confirmed else ()))
     rows = tuple(_rival_row(found, named, rival) for rival in found.rivals)
     beside = "measured in the same blocks" if found.confirmed else "unconfirmed"

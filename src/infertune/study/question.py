@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from infertune.core.errors import InfertuneError, NothingFeasible, UsageError, nearest
-from infertune.core.goal import Goal
+from infertune.core.goal import RATE, Goal
 from infertune.core.records import (
     DescribeJob,
     Device,
@@ -118,6 +118,15 @@ def space_fact(space: Space) -> SpaceFact:
     )
 
 
+def _supported(goal: Goal) -> None:
+    if goal.metric == RATE:
+        raise UsageError(
+            "goal-not-supported",
+            "`max rate` cannot be tuned for yet: no launch measures the highest rate that a point sustains",
+            hint="take `max throughput` with a limit such as `p99 < 50 ms`",
+        )
+
+
 def make_setting(
     executor: Executor,
     *,
@@ -135,6 +144,7 @@ def make_setting(
 
     Raises `UsageError` for a knob in ``wanted`` or ``known`` that no space has.
     """
+    _supported(goal)
     devices = tuple(device for target in targets.values() for device in probe(executor, target))
     spaces = make_spaces(model, devices, targets, goal, wanted)
     _known_knobs(spaces, (*wanted, *known))
