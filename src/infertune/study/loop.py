@@ -1,14 +1,14 @@
-"""A study's life: search, race, confirm. Reads the journal, asks for launches, decides; the only orchestrator."""
+"""A study's search, and what its phases share. `study.racing` and `study.confirming` are the phases that follow."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from infertune.core import audit, history
 from infertune.core.goal import worst_excess
-from infertune.core.records import Checked, Decided, Failed, Fidelity, Launch, Measurement, Plan, Purpose, Round, Trial
+from infertune.core.records import Failed, Launch, Measurement, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.space import Point
 from infertune.measure import plan as planning
@@ -18,8 +18,6 @@ from infertune.study.journal import Journal
 from infertune.study.question import Setting
 
 OnPhase = Callable[[str, str], None]
-_EXACT = ("f32",)
-OVERTIME_S = 8.0  # past the budget, only to complete the least number of confirmation blocks
 _FIRST_GUESS_S = 2.0  # launch overhead assumed before any launch was seen
 
 
@@ -134,100 +132,25 @@ class Loop:
                 self.on_phase("search", str(point))
                 self.bench.launch(point, "screen", 0, self.plans.screen)
 
-    # ------------------------------------------------------------ race
+    # ------------------------------------------------------------ blocks
 
-    def race(self) -> list[Point]:
-        """Measure near-equal leaders again in interleaved blocks; the winner first, then what ties with it."""
-        scores = self.scores()
-        field = self._faithful_leaders(scores)
-        blocks = 0
-        until = self.budget_s - self._confirm_reserve_s(field)
-        while not racing.decided(field, blocks) and self._affordable(field, self.plans.race, until):
-            self._block(field, "race", blocks, self.plans.race)
-            blocks += 1
-            if self.stop():
-                break
-            field = racing.survivors(field, self.scores(raced=blocks > 1), blocks)
-        raced = self.scores(raced=blocks > 1)
-        final = [p for p in field if self.feasible(p)] or field
-        return racing.finalists(final, raced if blocks > 1 else self.scores())
-
-    def _faithful_leaders(self, scores: dict[Point, list[float]]) -> list[Point]:
-        """Entrants to the race whose outputs are right; an unfaithful precision is dropped with all its points."""
-        bad: set[tuple[object, ...]] = set()
-        good: set[tuple[object, ...]] = set()
-        while True:
-            pool = {p: s for p, s in scores.items() if self.feasible(p) and self._arithmetic(p) not in bad}
-            field = racing.entrants(pool)
-            doubtful = next((p for p in field if self._arithmetic(p) not in good), None)
-            if doubtful is None or self.stop():
-                return field
-            (good if self._trusted(doubtful) else bad).add(self._arithmetic(doubtful))
-
-    def _arithmetic(self, point: Point) -> tuple[object, ...]:
-        """What decides a point's numerics: the target, its precision and what was built."""
-        built = self.setting.space(point.target, point.device).build_part(point)
-        return point.target, point.get("precision", "f32"), point.get("execution_mode", ""), built
-
-    def _trusted(self, point: Point) -> bool:
-        return point.get("precision", "f32") in _EXACT or self._checked(point)
-
-    def _checked(self, point: Point) -> bool:
-        known = history.fidelities(self.journal.entries).get(point)
-        if known is None:
-            self.on_phase("verify", str(point))
-        fidelity: Fidelity = known or self.bench.check(point)
-        return fidelity.cosine >= self.setting.goal.fidelity_floor
-
-    def _check_baseline(self, point: Point) -> None:
-        """A baseline may be recommended too; its outputs are those of any point with the same arithmetic."""
-        checked = history.fidelities(self.journal.entries)
-        if point.get("precision", "f32") in _EXACT or point in checked:
-            return
-        twin = next((f for p, f in checked.items() if self._arithmetic(p) == self._arithmetic(point)), None)
-        if twin is None:
-            self._checked(point)
-        else:
-            told = replace(twin, point=point, reason=f"same arithmetic as {twin.point}")
-            self.journal.append(Checked(fidelity=told, wall_s=0.0))
-
-    def _affordable(self, points: Sequence[Point], plan: Plan, until_s: float) -> bool:
+    def affordable(self, points: Sequence[Point], plan: Plan, until_s: float) -> bool:
+        """Whether one launch of each point ends before ``until_s`` of study time."""
         cost = sum(self.overhead_s(p) + plan.min_time_s for p in points)
         return not self.stop() and self.journal.elapsed_s + cost <= until_s
 
-    def _block(self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan) -> None:
+    def block(self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan) -> None:
+        """Launch each point once, in this block's own random order."""
         for point in racing.block_order(points, self.setting.question.seed, block):
             if not self.stop():
                 self.on_phase(purpose, str(point))
                 self.bench.launch(point, purpose, block, plan)
 
-    # ------------------------------------------------------------ confirm
-
-    def _confirm_reserve_s(self, leaders: Sequence[Point]) -> float:
+    def confirm_reserve_s(self, leaders: Sequence[Point]) -> float:
+        """Kept back for confirming the first of ``leaders`` beside the baselines."""
         points = dict.fromkeys([*leaders[:1], *self.baselines()])
         overheads = [self.overhead_s(p) for p in points]
         return planning.confirm_reserve_s(self.budget_s, overheads, self.plans.confirm)
-
-    def confirm(self, finalists: Sequence[Point], why: str) -> None:
-        """Fresh launches of finalists and baselines in interleaved blocks: six, fewer when the budget is short."""
-        for finalist in finalists:
-            self._checked(finalist)
-        for baseline in self.baselines():
-            self._check_baseline(baseline)
-        faithful = [p for p in finalists if self.faithful(p)]
-        self.journal.append(Decided(finalists=tuple(faithful or finalists), why=why))
-        done = history.confirmations(self.journal.entries)[-1].launches
-        points = list(dict.fromkeys([*faithful, *self.baselines()]))
-        plan = planning.confirm_plan(self.plans.confirm, max(0.0, self.left_s), [self.overhead_s(p) for p in points])
-        for block in range(_next_block(done), planning.CONFIRM_BLOCKS):
-            until = self.budget_s + (OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
-            if block and not self._affordable(points, plan, until):
-                return
-            self._block(points, "confirm", block, plan)
-
-
-def _next_block(done: Sequence[Launch]) -> int:
-    return max((launch.block for launch in done), default=-1) + 1
 
 
 def _beyond(launch: Launch) -> float:

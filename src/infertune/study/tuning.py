@@ -22,9 +22,11 @@ from infertune.edge.worker import LocalExecutor
 from infertune.search import find_strategy
 from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
+from infertune.study.confirming import confirm
 from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
 from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
+from infertune.study.racing import race
 from infertune.study.study import Study
 
 _log = logging.getLogger(__name__)
@@ -118,11 +120,11 @@ def _live(loop: Loop) -> Closed:
     why = loop.search()
     if not any(isinstance(launch.outcome, Measurement) for launch in history.launches(loop.journal.entries)):
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
-    finalists = loop.race()
+    finalists = race(loop)
     if not finalists:
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
     if not loop.stop():
-        loop.confirm(finalists, why)
+        confirm(loop, finalists, why)
     return Closed(status="interrupted" if loop.stop() else "ok", why=why)
 
 

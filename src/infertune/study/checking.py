@@ -1,0 +1,59 @@
+"""Whose outputs are right: fidelity checks that a study makes before it spends launches on a point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from infertune.core import history
+from infertune.core.records import Checked, Fidelity
+from infertune.core.space import Point
+from infertune.measure import race as racing
+from infertune.study.loop import Loop
+
+_EXACT = ("f32",)
+
+
+def faithful_leaders(loop: Loop, scores: Mapping[Point, Sequence[float]]) -> list[Point]:
+    """Entrants to the race whose outputs are right; an unfaithful precision is dropped with all its points."""
+    bad: set[tuple[object, ...]] = set()
+    good: set[tuple[object, ...]] = set()
+    while True:
+        pool = {p: s for p, s in scores.items() if loop.feasible(p) and arithmetic(loop, p) not in bad}
+        field = racing.entrants(pool)
+        doubtful = next((p for p in field if arithmetic(loop, p) not in good), None)
+        if doubtful is None or loop.stop():
+            return field
+        (good if _trusted(loop, doubtful) else bad).add(arithmetic(loop, doubtful))
+
+
+def arithmetic(loop: Loop, point: Point) -> tuple[object, ...]:
+    """What decides a point's numerics: the target, its precision and what was built."""
+    built = loop.setting.space(point.target, point.device).build_part(point)
+    return point.target, point.get("precision", "f32"), point.get("execution_mode", ""), built
+
+
+def _trusted(loop: Loop, point: Point) -> bool:
+    return point.get("precision", "f32") in _EXACT or check(loop, point)
+
+
+def check(loop: Loop, point: Point) -> bool:
+    """Whether a point's outputs meet the goal's fidelity; checked now unless the record knows."""
+    known = history.fidelities(loop.journal.entries).get(point)
+    if known is None:
+        loop.on_phase("verify", str(point))
+    fidelity: Fidelity = known or loop.bench.check(point)
+    return fidelity.cosine >= loop.setting.goal.fidelity_floor
+
+
+def check_baseline(loop: Loop, point: Point) -> None:
+    """A baseline may be recommended too; its outputs are those of any point with the same arithmetic."""
+    checked = history.fidelities(loop.journal.entries)
+    if point.get("precision", "f32") in _EXACT or point in checked:
+        return
+    twin = next((f for p, f in checked.items() if arithmetic(loop, p) == arithmetic(loop, point)), None)
+    if twin is None:
+        check(loop, point)
+    else:
+        told = replace(twin, point=point, reason=f"same arithmetic as {twin.point}")
+        loop.journal.append(Checked(fidelity=told, wall_s=0.0))
