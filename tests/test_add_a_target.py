@@ -12,7 +12,9 @@ import pytest
 from commands import infertune
 from infertune.core.records import Model
 from infertune.prepare.load import describe
+from infertune.targets import ENTRY_POINTS
 from infertune.testing.targets import TargetContract
+from plugins import install
 from small_models import write_classifier
 
 PAGE = Path(__file__).parent.parent / "docs" / "add-a-target.md"
@@ -24,18 +26,11 @@ def code(language: str) -> str:
     return found[1]
 
 
-def install(folder: Path) -> Path:
-    """The page's target and its entry point, laid out as `pip install` lays them out."""
-    site = folder / "site"
-    (site / "my_package").mkdir(parents=True)
-    (site / "my_package" / "__init__.py").touch()
-    (site / "my_package" / "numpy_target.py").write_text(code("python"))
-    facts = site / "my_package-1.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1\n")
+def installed(folder: Path) -> Path:
+    """The page's target under the name and group that the page gives its entry point."""
     group, name, value = re.findall(r'entry-points\."(.*?)"\]\n(\w+) = "(.*?)"', code("toml"))[0]
-    (facts / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
-    return site
+    assert (group, value.rpartition(".")[2]) == (ENTRY_POINTS, f"{name}_target")
+    return install(folder, name, code("python"))
 
 
 @pytest.fixture
@@ -44,7 +39,7 @@ def model(tmp_path: Path) -> Model:
 
 
 def loaded(folder: Path) -> object:
-    spec = spec_from_file_location("numpy_target", install(folder) / "my_package" / "numpy_target.py")
+    spec = spec_from_file_location("numpy_target", installed(folder) / "numpy_target.py")
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -64,7 +59,7 @@ def test_the_command_on_the_page_measures_it(tmp_path: Path) -> None:
     write_classifier(tmp_path / "model.onnx")
     command = re.search(r"`infertune (measure .*?)`", PAGE.read_text())
     assert command is not None
-    site = str(install(tmp_path))
+    site = str(installed(tmp_path))
     done = infertune(tmp_path, *command[1].split(), "--window", "0.1", "--json", env={"PYTHONPATH": site})
     assert done.returncode == 0, done.stderr
     assert sorted(row["batch"] for row in json.loads(done.stdout)["rows"]) == [1, 8]

@@ -30,6 +30,7 @@ def command(
     from dataclasses import replace
 
     from infertune.cli.live import Progress, shown
+    from infertune.cli.outcome import nothing_ran
     from infertune.cli.output import stderr_console
     from infertune.core.assignments import parse_assignments
     from infertune.core.goal import parse_goal
@@ -61,4 +62,7 @@ def command(
             stop=stop,
         )
     typer.echo(json_rows(study.entries) if json else rows_text(study.entries), nl=False)
+    failed = nothing_ran(study)
+    if failed is not None and not stop():
+        raise failed
     raise typer.Exit(stop.exit_code if stop() else 0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from infertune.core.errors import NothingFeasible
 from infertune.study import Study
 
-NOTHING_FEASIBLE = 69
 _FILES = {"result": "result.json", "report": "report.txt", "markdown": "report.md", "trials": "trials.csv"}
 
 
@@ -29,13 +29,38 @@ def write_files(study: Study) -> dict[str, str]:
 
 
 def finish(study: Study, *, as_json: bool, interrupted: int) -> int:
-    """Write the files, print the answer, return the exit code."""
+    """Write the files, print the answer, return the exit code. Raises `NothingFeasible` for a study without winner."""
     import typer
 
     from infertune.report import plain_text, result_text
 
     files = write_files(study)
     typer.echo(result_text(study.entries, files) if as_json else plain_text(study.entries, files), nl=False)
-    if interrupted:
-        return interrupted
-    return NOTHING_FEASIBLE if study.answer.winner is None else 0
+    if study.answer.winner is None and not interrupted:
+        raise _no_winner(study)
+    return interrupted
+
+
+def _no_winner(study: Study) -> NothingFeasible:
+    from infertune.core.words import counted
+
+    found = study.answer
+    tried = counted(found.counts.trials, "point")
+    if found.nearest is None:
+        reasons = "; ".join(f"{group.kind} at {group.stage}: {group.message}" for group in found.failures[:2])
+        hint = f"reasons: {reasons}" if reasons else "give it a larger --budget"
+        return NothingFeasible("nothing-ran", f"none of {tried} gave a figure", hint=hint)
+    closest = found.nearest
+    return NothingFeasible(
+        "nothing-feasible",
+        f"none of {tried} met `{found.question.goal}`",
+        hint=f"the closest misses `{closest.limit}` with {closest.measured}; relax it, or give a larger --budget",
+    )
+
+
+def nothing_ran(study: Study) -> NothingFeasible | None:
+    """The error of a study in which every trial failed; None when at least one gave a figure."""
+    from infertune.core.history import failure
+
+    trials = study.trials
+    return _no_winner(study) if trials and all(failure(trial) for trial in trials) else None

@@ -53,11 +53,12 @@ class ProbeJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeJob:
-    """Read the ONNX file ``path`` with symbols bound by ``shapes``; the reply is a `Model`."""
+    """Read the ONNX file ``path`` with symbols bound by ``shapes``; the reply is a `Model`. ``inputs`` must fit it."""
 
     path: str
     shapes: tuple[tuple[str, int], ...]
     batch_symbol: str | None = None
+    inputs: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

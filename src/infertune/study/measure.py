@@ -73,7 +73,7 @@ def measure(
         store = stack.enter_context(open_store(Path(out)))
         setting = make_setting(
             executor,
-            model=described(executor, str(model), shapes or {}, batch_symbol),
+            model=described(executor, str(model), shapes or {}, batch_symbol, inputs),
             goal=parse_goal(goal),
             targets=chosen_targets(targets),
             wanted={},
@@ -83,9 +83,9 @@ def measure(
             version=__version__,
             known=tuple(wanted),
         )
+        points = [point for space in setting.spaces for point in expand(space, wanted)]
         journal = Journal(store, clock, tuple(listeners))
         ask(journal, setting)
-        points = [point for space in setting.spaces for point in expand(space, wanted)]
         journal.append(Opened(budget_s=0.0, max_trials=None, at=wall_clock()))
         bench = Bench(setting, journal, executor, ArtifactCache(), clock)
         for block in range(launches):

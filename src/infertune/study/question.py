@@ -47,12 +47,28 @@ class Setting:
         return next(d for d in self.question.devices if (d.target, d.name) == (target, name))
 
 
-def described(executor: Executor, path: str, shapes: Mapping[str, int], batch_symbol: str | None) -> Model:
-    """The model, read in a worker. Raises what `prepare.load.describe` raises, and `InfertuneError` if that crashes.
+def absolute(path: str | os.PathLike[str] | None) -> str | None:
+    """Workers have a working folder of their own, and a record is read from anywhere."""
+    return None if path is None else os.path.abspath(path)
 
-    Paths are made absolute: a worker has a working folder of its own, and a record is read from anywhere.
+
+def described(
+    executor: Executor,
+    path: str,
+    shapes: Mapping[str, int],
+    batch_symbol: str | None,
+    inputs: str | os.PathLike[str] | None = None,
+) -> Model:
+    """The model, read in a worker, with the ``.npz`` of inputs checked against it.
+
+    Raises what `prepare.load.describe` and `samples.read_samples` raise, and `InfertuneError` if reading crashes.
     """
-    job = DescribeJob(path=os.path.abspath(path), shapes=tuple(sorted(shapes.items())), batch_symbol=batch_symbol)
+    job = DescribeJob(
+        path=os.path.abspath(path),
+        shapes=tuple(sorted(shapes.items())),
+        batch_symbol=batch_symbol,
+        inputs=absolute(inputs),
+    )
     reply = executor.run("", job, timeout_s=_DESCRIBE_S)
     if isinstance(reply, Failed):
         raise InfertuneError(
@@ -155,7 +171,7 @@ def make_setting(
         goal=str(goal),
         strategy=strategy,
         seed=seed,
-        feed=Feed(seed=seed, path=None if inputs is None else os.path.abspath(inputs)),
+        feed=Feed(seed=seed, path=absolute(inputs)),
         host=host_facts(),
         made_at=wall_clock(),
         version=version,

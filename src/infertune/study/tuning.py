@@ -58,11 +58,12 @@ def tune(
     fails is part of the answer.
     """
     wanted_goal = parse_goal(goal)
+    find_strategy(strategy)  # an unknown name must not become part of a record
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
     with ExitStack() as stack:
         store = stack.enter_context(open_store(Path(out)))
         on_phase("prepare", str(model))
-        described_model = described(executor, str(model), shapes or {}, batch_symbol)
+        described_model = described(executor, str(model), shapes or {}, batch_symbol, inputs)
         setting = make_setting(
             executor,
             model=described_model,

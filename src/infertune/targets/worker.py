@@ -25,6 +25,7 @@ from infertune.core.records import (
     InferJob,
     Job,
     MeasureJob,
+    Model,
     ProbeJob,
     Refused,
     WorkerReply,
@@ -40,12 +41,22 @@ _OURS = (TypeError, AttributeError, NameError, LookupError, AssertionError, Impo
 _MEMORY = re.compile(r"bad_alloc|out of memory|failed to allocate|cannot allocate|std::length_error", re.IGNORECASE)
 
 
+def described(job: DescribeJob) -> Model:
+    """The model; inputs that a person supplies are checked against it before anything else is done."""
+    from infertune.prepare.load import describe
+
+    model = describe(job.path, shapes=dict(job.shapes), batch_symbol=job.batch_symbol)
+    if job.inputs is not None:
+        from infertune.prepare.samples import read_samples
+
+        read_samples(job.inputs, model)
+    return model
+
+
 def perform(target_name: str, job: Job) -> WorkerReply:
     """Do the job; lets every exception through."""
     if isinstance(job, DescribeJob):
-        from infertune.prepare.load import describe
-
-        return describe(job.path, shapes=dict(job.shapes), batch_symbol=job.batch_symbol)
+        return described(job)
     target = find_target(target_name)
     match job:
         case ProbeJob():
@@ -66,6 +77,13 @@ def failure_kind(job: Job, error: BaseException) -> FailureKind:
     return "compiler" if isinstance(job, BuildJob) else "crash"
 
 
+def told(error: BaseException) -> str:
+    """A runtime's message on one line, without the places in its source that it came through."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith("Exception from ")]
+    return " ".join(said) or type(error).__name__
+
+
 def safely(target_name: str, job: Job) -> WorkerReply:
     """Do the job; every exception becomes a reply."""
     try:
@@ -77,7 +95,7 @@ def safely(target_name: str, job: Job) -> WorkerReply:
     except _OURS as error:
         return Broken(message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - whatever a runtime raises is the candidate's failure
-        message = quoted(str(error) or type(error).__name__, limit=500)
+        message = quoted(told(error), limit=500)
         return Failed(
             stage=stage_of(job), kind=failure_kind(job, error), message=message, log=traceback.format_exc()[-4000:]
         )
