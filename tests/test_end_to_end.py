@@ -150,6 +150,7 @@ def test_the_study_as_a_library(work: Path) -> None:
     assert study.best.point == study.answer.winner
     assert len(study.frame()) == len(study.trials)
     assert study.result()["model"]["name"] == "m"
+    assert (study.export(work / "from-library") / "config.json").is_file()
 
 
 # ---------------------------------------------------------------- interrupted and killed

@@ -46,6 +46,12 @@ class Study:
             raise LookupError("no point met the goal")
         return found
 
+    def export(self, into: str | Path) -> Path:
+        """Write the bundle that deploys the winner into the folder ``into``. Raises what `hand_over.export` raises."""
+        from infertune.study.hand_over import export
+
+        return export(self, into)
+
     def frame(self) -> pandas.DataFrame:
         """One row per trial; needs pandas."""
         from infertune.report.frame import frame
