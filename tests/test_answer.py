@@ -41,6 +41,15 @@ def without_end(entries: list[Entry]) -> list[Entry]:
     return [e for e in entries if not isinstance(e.event, Closed)]
 
 
+def test_a_baseline_that_beats_an_unconfirmed_finalist_is_the_best_so_far() -> None:
+    """A budget that ended in the middle of confirming: every point has one fresh launch at most."""
+    slow = a_point(batch=2)
+    record = a_study({slow: 27.0}, baselines={"openvino default": 24.0, "openvino latency hint": 211.0}, blocks=1)
+    found = answer(record)
+    assert not found.confirmed
+    assert found.winner == a_baseline("openvino latency hint")
+
+
 def test_a_confirmed_winner_with_its_figures_and_baselines() -> None:
     found = answer(a_study({FAST: 200.0, SLOW: 120.0}, baselines=dict.fromkeys(BASELINES, 100.0)))
     assert (found.status, found.winner, found.confirmed) == ("ok", FAST, True)

@@ -61,6 +61,7 @@ def test_a_text_model(tmp_path: Path) -> None:
         (("N", 3, 8, 8), "N", 1),
         ((None, 3, 8, 8), "batch", 1),
         (("unk__7", 3), "unk__7", 1),
+        (("p2o.DynamicDimension.0", 3, 8, 8), "p2o.DynamicDimension.0", 1),
         ((-1, 3), "batch", 1),
         ((100,), None, 1),
         ((), None, 1),

@@ -78,7 +78,7 @@ def _decision(reading: Reading, confirmation: Confirmation) -> Decision | None:
 
 
 def _so_far(reading: Reading) -> Decision | None:
-    """The study's own first finalist, else the best of the points that were raced, else the best of all."""
+    """The study's own first finalist, else the best raced point, else the best of all; or a baseline that beats it."""
     samples = {t.point: all_runs(t) for t in reading.trials}
     fit = {point: s for point, s in samples.items() if verdict.acceptable(reading.terms, s)}
     raced = {launch.point for launch in reading.launches if launch.purpose == "race"}
@@ -86,6 +86,7 @@ def _so_far(reading: Reading) -> Decision | None:
     among = [p for p in finalists[:1] if p in fit] or [p for p in fit if p in raced] or list(fit)
     if not among:
         return None
+    among += [point for _, point in reading.baselines if point in fit]
     best = max(among, key=lambda point: verdict.merit(reading.terms.goal, fit[point]))
     why = (
         "not yet measured on launches of its own"

@@ -13,8 +13,9 @@ RawDim = int | str | None
 """A number, a symbol as the file names it, or None for a dynamic dimension without a name."""
 
 _BATCH_NAMES = ("batch_size", "batch", "batchsize", "n", "b", "bs", "num_batch", "nbatch")
-# names that exporters invent, a new one for each input: tf2onnx `unk__12`, torch `input_ids_dynamic_axes_1`
-_INVENTED = re.compile(r"unk__\d+|.*_?dynamic_axes_\d+|\?|-1|none|unknown\w*", re.IGNORECASE)
+# names that exporters invent, a new one for each input: tf2onnx `unk__12`, torch `input_ids_dynamic_axes_1`,
+# Paddle2ONNX `p2o.DynamicDimension.0`
+_INVENTED = re.compile(r"unk__\d+|.*_?dynamic_axes_\d+|p2o\.DynamicDimension\.\d+|\?|-1|none|unknown\w*", re.IGNORECASE)
 _LENGTH_LIKE = re.compile(r"seq|len|time|step|height|width|frame|token|past|dim|^[thwlsd]$", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
 
