@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from infertune.core.records import Entry
 
 
 class Format(StrEnum):
@@ -14,6 +19,7 @@ class Format(StrEnum):
     markdown = "markdown"
     csv = "csv"
     json = "json"
+    html = "html"
 
 
 def command(
@@ -21,6 +27,9 @@ def command(
     format: Annotated[Format, typer.Option(help="csv lists the trials alone.")] = Format.text,  # noqa: A002
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of stdout.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json (see docs/json.md).")] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="The same as --format html: one file that needs nothing else.")
+    ] = False,
 ) -> None:
     """Winner, confirmed figures, baselines, costs, failures and trials of a run folder."""
     from infertune import report
@@ -33,12 +42,19 @@ def command(
         Format.markdown: lambda: report.markdown_text(entries, files),
         Format.csv: lambda: report.csv_text(entries),
         Format.json: lambda: report.json_text(entries, files),
+        Format.html: lambda: _page(entries),
     }
-    text = writers[Format.json if json else format]()
+    text = writers[Format.json if json else Format.html if html else format]()
     if out is None:
         typer.echo(text, nl=False)
     else:
         _write(out, text)
+
+
+def _page(entries: Sequence[Entry]) -> str:
+    from infertune.report.page.write import html_text
+
+    return html_text(entries)
 
 
 def _write(path: Path, text: str) -> None:

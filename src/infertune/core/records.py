@@ -279,7 +279,10 @@ class SpaceFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What a study asks. Written first, never changed; a resume must ask the same."""
+    """What a study asks. Written first, never changed; a resume must ask the same.
+
+    ``wanted`` holds the values that a person asked for by knob; spaces already show them.
+    """
 
     model: Model
     devices: tuple[Device, ...]
@@ -291,6 +294,7 @@ class Question:
     host: Named
     made_at: str
     version: str
+    wanted: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,9 +43,9 @@ def report(entries: Sequence[Entry], files: Mapping[str, str], *, most_trials: i
     found = answer(entries)
     sections = (
         Section(title="", facts=tuple(_summary(found))),
-        _baselines(found),
+        baselines(found),
         Section(title="Where the time went", facts=tuple(_time(found))),
-        _failures(found),
+        failures(found),
         _trials(found, table(entries), most_trials),
         Section(title="Caveats", notes=tuple(map(one_line, found.caveats))),
         Section(title="Files", facts=tuple((name, one_line(path)) for name, path in files.items())),
@@ -141,7 +141,7 @@ def _fidelity(found: Answer) -> str:
 # ---------------------------------------------------------------- baselines
 
 
-def _baselines(found: Answer) -> Section:
+def baselines(found: Answer) -> Section:
     """The winner's goal figure beside every baseline's, and how many times better it is."""
     goal = parse_goal(found.question.goal)
     named = (goal.metric,) if latency_percent(goal.metric) and goal.metric != "p50" else ()
@@ -185,7 +185,7 @@ def _time(found: Answer) -> Iterator[tuple[str, str]]:
         yield "flagged", ", ".join(f"{one_line(name)} {count}" for name, count in found.flags)
 
 
-def _failures(found: Answer) -> Section:
+def failures(found: Answer) -> Section:
     rows = tuple(
         (str(group.count), group.stage, group.kind, one_line(group.message, 160), one_line(found.words(group.example)))
         for group in found.failures

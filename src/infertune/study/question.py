@@ -175,6 +175,7 @@ def make_setting(
         host=host_facts(),
         made_at=wall_clock(),
         version=version,
+        wanted=tuple(wanted.items()),
     )
     return Setting(question=question, goal=goal, targets=targets, spaces=spaces)
 

@@ -1,0 +1,128 @@
+"""Throughput against tail latency of every trial, with the front, its knee, the goal's limits and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from markupsafe import Markup
+
+from infertune.core import words
+from infertune.core.goal import Limit
+from infertune.report.page import svg
+from infertune.report.page.basis import LONGEST_NAME, Basis, Shown
+from infertune.report.page.front import front, knee
+
+WIDTH, HEIGHT = 760, 420
+LEFT, RIGHT, TOP, BOTTOM = 64, 744, 34, 366
+
+
+def scatter(basis: Basis) -> Markup | None:
+    """None when nothing was measured."""
+    trials = [t for t in basis.measured if t.tail_ms]
+    if not trials:
+        return None
+    bounds = [limit.bound * 1e3 for limit in basis.goal.limits if limit.metric == basis.tail]
+    x = svg.logarithmic([*(t.tail_ms or 0.0 for t in trials), *bounds], LEFT, RIGHT)
+    asked = [limit.bound for limit in basis.goal.limits if limit.metric == "throughput"]
+    y = svg.from_zero([*(t.throughput or 0.0 for t in trials), *asked], BOTTOM, TOP)
+    along = front(trials)
+    parts = [
+        svg.x_axis(x, TOP, BOTTOM, f"{basis.tail} latency of a request (ms, logarithmic)"),
+        svg.y_axis(y, LEFT, RIGHT, "throughput (samples/s)"),
+        *_limits(basis, x, y),
+        _front(along, x, y),
+        svg.group([_mark(basis, trial, x, y) for trial in _drawn_order(trials)], class_="points"),
+        svg.group(_labels(_named(basis, along), x, y), class_="labels", aria_hidden="true"),
+    ]
+    label = (
+        f"Throughput against {basis.tail} latency of {words.counted(len(trials), 'trial')}, "
+        f"{len(along)} of them on the Pareto front. Arrow keys walk through the trials, Enter selects one."
+    )
+    return svg.picture(WIDTH, HEIGHT, label, parts, class_="chart scatter", tabindex=0, id="scatter")
+
+
+def _drawn_order(trials: Sequence[Shown]) -> list[Shown]:
+    """What has a role lies on top."""
+    return sorted(trials, key=lambda trial: (bool(trial.role), "winner" in trial.role))
+
+
+def kind_of(trial: Shown) -> str:
+    """Its class in the style sheet: the winner, a baseline, a trial that may win, or one that may not."""
+    if trial.role.startswith(("winner", "best so far")):
+        return "winner"
+    if trial.role and trial.role != "finalist":
+        return "baseline"
+    return "ok" if trial.status == "ok" else "missed"
+
+
+def _mark(basis: Basis, trial: Shown, x: svg.Scale, y: svg.Scale) -> Markup:
+    across, up = x.at(trial.tail_ms or 0.0), y.at(trial.throughput or 0.0)
+    kind = f"mark {kind_of(trial)}{'' if trial.is_tail_known else ' unsure'}"
+    return svg.dot(across, up, 7 if trial.role else 5, kind, hint(basis, trial), data_trial=trial.number)
+
+
+def hint(basis: Basis, trial: Shown) -> str:
+    """What a pointer over the trial shows."""
+    few = "" if trial.is_tail_known else " (too few requests to be sure)"
+    named = f"{trial.role}: " if trial.role else ""
+    figures = f"{words.three(trial.throughput or 0.0)} samples/s, {basis.tail} {words.three(trial.tail_ms or 0.0)} ms"
+    status = "" if trial.status == "ok" else f"; {trial.status.replace('_', ' ')}"
+    return f"trial {trial.number}, {named}{basis.words(trial.point)}\n{figures}{few}{status}"
+
+
+def _front(along: Sequence[Shown], x: svg.Scale, y: svg.Scale) -> Markup:
+    """Steps: between two trials of the front the better latency still costs the lower throughput."""
+    points: list[tuple[float, float]] = []
+    for trial in along:
+        across, up = x.at(trial.tail_ms or 0.0), y.at(trial.throughput or 0.0)
+        points += [(across, points[-1][1])] if points else []
+        points.append((across, up))
+    return svg.path(points, "front") if len(points) > 1 else Markup("")
+
+
+def _limits(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
+    for limit in basis.goal.limits:
+        if limit.metric == basis.tail:
+            yield _latency_limit(limit, x.at(limit.bound * 1e3))
+        elif limit.metric == "throughput":
+            level = y.at(limit.bound)
+            yield svg.line(LEFT, level, RIGHT, level, "limit")
+            yield svg.text(RIGHT - 4, level - 5, limit.text, anchor="end", kind="limit-text")
+
+
+def _latency_limit(limit: Limit, across: float) -> Markup:
+    forbidden = (across, RIGHT - across) if limit.below else (LEFT, across - LEFT)
+    shade = svg.tag(
+        "rect", x=forbidden[0], y=TOP, width=max(0.0, forbidden[1]), height=BOTTOM - TOP, class_="forbidden"
+    )
+    text = svg.text(across - 5, BOTTOM - 8, limit.text, anchor="end", kind="limit-text")
+    return svg.group([shade, svg.line(across, TOP, across, BOTTOM, "limit"), text])
+
+
+def undrawn(basis: Basis) -> tuple[str, ...]:
+    """Limits of the goal that are about neither axis."""
+    return tuple(limit.text for limit in basis.goal.limits if limit.metric not in (basis.tail, "throughput"))
+
+
+def _named(basis: Basis, along: Sequence[Shown]) -> list[tuple[Shown, str, str]]:
+    """Trials that carry a label: what it says, and its class."""
+    best = knee(along)
+    found = []
+    for trial in basis.measured:
+        is_knee = best is not None and trial is best
+        said = ", ".join(filter(None, [trial.role if trial.role != "finalist" else "", "knee" if is_knee else ""]))
+        if said:
+            short = said if len(said) <= LONGEST_NAME // 2 else f"{said[: LONGEST_NAME // 2]}\u2026"
+            found.append((trial, short, kind_of(trial)))
+    return found
+
+
+def _labels(named: Sequence[tuple[Shown, str, str]], x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
+    """Beside their marks, pushed apart where they would cover each other."""
+    ups = svg.spread([y.at(trial.throughput or 0.0) + 4 for trial, _, _ in named], 14)
+    for (trial, said, kind), up in zip(named, ups, strict=True):
+        across = x.at(trial.tail_ms or 0.0)
+        left = across > (LEFT + RIGHT) / 2 and across + 7 * len(said) > RIGHT
+        yield svg.text(
+            across + (-11 if left else 11), up, said, anchor="end" if left else "start", kind=f"label {kind}"
+        )
