@@ -27,6 +27,9 @@ def command(
     inputs: Inputs = None,
     batch_symbol: BatchSymbol = None,
     seed: Annotated[int, typer.Option(help="Seed of inputs, strategy and block order.")] = 0,
+    accept_noise: Annotated[
+        bool, typer.Option("--accept-noise", help="Let launches that other programs disturbed decide and confirm.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout (see docs/json.md).")] = False,
 ) -> None:
     """Find the settings that meet the goal best here; run it again to resume or extend."""
@@ -60,6 +63,7 @@ def command(
             inputs=inputs,
             batch_symbol=batch_symbol,
             seed=seed,
+            noise="accept" if accept_noise else "refuse",
             listeners=(lambda entry: progress.tell(entry, console),),
             on_phase=progress.on_phase,
             stop=stop,

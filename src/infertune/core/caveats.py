@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from infertune.core import history, stats, tallies, verdict, words
+from infertune.core import choice, history, stats, tallies, verdict, words
 from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Answer
 from infertune.core.goal import latency_percent
+from infertune.core.history import Confirmation
 from infertune.core.records import Failed
 
 SURE = 0.95
@@ -45,6 +46,8 @@ def _of_the_figures(answer: Answer, reading: Reading, chosen: Choice) -> Iterato
 
 
 def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    last = chosen.confirmation or next(iter(reading.confirmations[-1:]), None)
+    yield from _of_disturbance(last, confirmed=chosen.confirmation is not None)
     fresh = chosen.confirmation.launches if chosen.confirmation else ()
     failed = sum(isinstance(launch.outcome, Failed) for launch in fresh)
     flagged = sum(bool(launch.flags) for launch in fresh)
@@ -53,6 +56,16 @@ def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[s
     if flagged:
         named = ", ".join(f"{name} {count}" for name, count in tallies.flags(fresh))
         yield f"{flagged} of {words.counted(len(fresh), 'confirmation launch')} were flagged: {named}"
+
+
+def _of_disturbance(last: Confirmation | None, *, confirmed: bool) -> Iterator[str]:
+    """Launches that other programs disturbed confirm nothing."""
+    if last is None or not last.disturbed:
+        return
+    made = words.counted(len(last.launches) + len(last.disturbed), "confirmation launch")
+    named = ", ".join(f"{name} {count}" for name, count in tallies.flags(last.disturbed))
+    advice = "" if confirmed else ": run again when it is quieter, or with --accept-noise"
+    yield f"other programs disturbed {len(last.disturbed)} of {made}, which are left out ({named}){advice}"
 
 
 def _of_optimism(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
@@ -72,15 +85,15 @@ def _of_optimism(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[s
 
 def _of_limits(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
     """A percentile judged on fewer requests than its floor may not hold for more of them."""
-    if answer.figures is None:
+    if answer.figures is None or answer.winner is None:
         return
     goal, requests = reading.terms.goal, answer.figures.requests
-    asked = [(goal.metric, f"min {goal.metric}"), *((limit.metric, limit.text) for limit in goal.limits)]
-    for metric, text in asked:
-        percent = latency_percent(metric)
-        floor = stats.percentile_floor(percent) if percent else 0
-        if requests < floor:
-            yield f"`{text}` was judged on {words.counted(requests, 'request')}; {metric} needs {floor}"
+    percent = latency_percent(goal.metric)
+    floor = stats.percentile_floor(percent) if percent else 0
+    if requests < floor:
+        yield f"`min {goal.metric}` was judged on {words.counted(requests, 'request')}; {goal.metric} needs {floor}"
+    _, sample = choice.evidence(reading.trial(answer.winner), chosen.confirmation)
+    yield from filter(None, [verdict.unsure_words(verdict.stands(reading.terms, sample)).removeprefix("; ")])
 
 
 def _of_checks(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from infertune.core import history, verdict
+from infertune.core import audit, history, verdict
 from infertune.core.goal import parse_goal
 from infertune.core.history import Confirmation, Sample
 from infertune.core.records import Closed, Entry, Launch, Question, Trial
@@ -49,13 +49,13 @@ class Choice:
 def read(entries: Sequence[Entry]) -> Reading:
     """Raises `DataError` for a record without a question."""
     asked = history.question(entries)
-    checked = history.fidelities(entries)
+    checked, noise = history.fidelities(entries), history.noise(entries)
     return Reading(
         question=asked,
         terms=Terms(goal=parse_goal(asked.goal), spaces=asked.spaces, fidelities=checked),
         trials=history.trials(entries),
         launches=history.launches(entries),
-        confirmations=history.confirmations(entries),
+        confirmations=tuple(history.trusted(c, noise) for c in history.confirmations(entries)),
         closed=history.closed(entries),
     )
 
@@ -97,8 +97,9 @@ def _so_far(reading: Reading) -> Decision | None:
 
 
 def all_runs(trial: Trial) -> Sample:
-    """Every successful launch of a trial, whatever its purpose."""
-    return history.sample(trial.point, trial.launches)
+    """Every successful launch of a trial, whatever its purpose; undisturbed ones alone where there are any."""
+    clean = history.sample(trial.point, (la for la in trial.launches if not audit.contaminated(la.flags)))
+    return clean if clean.runs else history.sample(trial.point, trial.launches)
 
 
 def evidence(trial: Trial, confirmation: Confirmation | None) -> tuple[str, Sample]:
@@ -107,4 +108,4 @@ def evidence(trial: Trial, confirmation: Confirmation | None) -> tuple[str, Samp
     if len(fresh.runs) >= ENOUGH:
         return "confirm", fresh
     purposes = {launch.purpose for launch in trial.launches}
-    return next((p for p in ("race", "measure", "screen", "confirm") if p in purposes), ""), all_runs(trial)
+    return next((p for p in ("race", "measure", "screen", "anchor", "confirm") if p in purposes), ""), all_runs(trial)

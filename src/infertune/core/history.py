@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from infertune.core import audit
 from infertune.core.errors import DataError
 from infertune.core.records import (
     Artifact,
@@ -18,6 +19,7 @@ from infertune.core.records import (
     Fidelity,
     Launch,
     Measurement,
+    Noise,
     Opened,
     Question,
     Round,
@@ -40,10 +42,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """A decision and the launches made after it, none of which took part in choosing."""
+    """A decision and the launches made after it, none of which took part in choosing.
+
+    ``disturbed`` holds those that may not confirm, because other programs disturbed them (see `trusted`).
+    """
 
     finalists: tuple[Point, ...]
     launches: tuple[Launch, ...] = ()
+    disturbed: tuple[Launch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +171,21 @@ def confirmations(entries: Iterable[Entry]) -> tuple[Confirmation, ...]:
         elif isinstance(event, Launch) and event.purpose in ("screen", "race"):
             searched = True
     return tuple(found)
+
+
+def trusted(confirmation: Confirmation, noise: Noise) -> Confirmation:
+    """The same confirmation, without the launches that other programs disturbed unless ``noise`` is accepted."""
+    if noise == "accept":
+        return confirmation
+    clean = tuple(launch for launch in confirmation.launches if not audit.contaminated(launch.flags))
+    disturbed = tuple(launch for launch in confirmation.launches if audit.contaminated(launch.flags))
+    return replace(confirmation, launches=clean, disturbed=disturbed)
+
+
+def noise(entries: Iterable[Entry]) -> Noise:
+    """What the last command said about disturbed launches: ``refuse`` or ``accept``."""
+    said: list[Noise] = [e.event.noise for e in entries if isinstance(e.event, Opened)]
+    return said[-1] if said else "refuse"
 
 
 def simulated(asked: Question, among: Iterable[Launch]) -> bool:

@@ -205,7 +205,8 @@ class Broken:
 Reply = Measurement | Failed | Saved | Found | Model
 WorkerReply = Measurement | Failed | Saved | Found | Model | Refused | Broken
 
-Purpose = Literal["screen", "race", "confirm", "measure"]
+Purpose = Literal["screen", "anchor", "race", "confirm", "measure"]
+"""``anchor``: a baseline measured again and again during the search, to see how steady the machine is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,13 +298,20 @@ class Question:
     wanted: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
 
+Noise = Literal["refuse", "accept"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A command began (or resumed) work on the study with this much budget in total."""
+    """A command began (or resumed) work on the study with this much budget in total.
+
+    ``noise`` says whether launches that other programs disturbed may decide and confirm.
+    """
 
     budget_s: float
     max_trials: int | None
     at: str
+    noise: Noise = "refuse"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,17 @@ def ratio_interval(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
     return median_interval([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
+def hodges_lehmann(values: Sequence[float]) -> float:
+    """Median of all pairwise means (each value with itself included): the centre of a few noisy values.
+
+    As robust against odd values as a median needs to be here (up to 29 % of them) and 95 % as efficient as the mean for
+    normal noise, where the median has 64 % (Hodges and Lehmann 1963). Used to rank; what is reported is a median.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    i, j = np.triu_indices(len(found))
+    return float(np.median((found[i] + found[j]) / 2.0))
+
+
 def robust_sigma(values: Sequence[float]) -> float:
     """Standard deviation estimated from the median absolute deviation (x 1.4826: exact for normal noise)."""
     if len(values) < 2:

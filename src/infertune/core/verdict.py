@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from infertune.core import stats, words
-from infertune.core.goal import Goal, worst_excess
+from infertune.core.goal import Goal
 from infertune.core.history import Sample
 from infertune.core.records import Fidelity, Interval, SpaceFact
 from infertune.core.space import Point
+from infertune.core.standing import Standing, standing
 
 MARGIN = 0.03
 ENOUGH = 3
@@ -101,9 +102,13 @@ def arithmetic(point: Point, spaces: Sequence[SpaceFact]) -> tuple[object, ...]:
 
 
 def acceptable(terms: Terms, sample: Sample) -> bool:
-    """Measured, within every limit and not known to be unfaithful."""
-    measured = sample.measurements
-    return bool(measured) and faithful(terms, sample.point) and worst_excess(terms.goal, sample.point, measured) == 0.0
+    """Measured, not known to break a limit and not known to be unfaithful."""
+    return bool(sample.runs) and faithful(terms, sample.point) and stands(terms, sample).state != "beyond"
+
+
+def stands(terms: Terms, sample: Sample) -> Standing:
+    """How a point's launches stand to the goal's limits."""
+    return standing(terms.goal, sample.point, sample.measurements)
 
 
 def simplicity(point: Point, spaces: Sequence[SpaceFact]) -> tuple[int, int, int, str]:
@@ -121,9 +126,18 @@ def decide(terms: Terms, finalists: Sequence[Sample], baselines: Sequence[tuple[
     """The recommendation from confirmation launches; None when nothing confirmed is acceptable."""
     fit = [s for s in finalists if len(s.runs) >= ENOUGH and acceptable(terms, s)]
     rivals = [(n, s) for n, s in baselines if len(s.runs) >= ENOUGH and acceptable(terms, s)]
-    rival = max(rivals, key=lambda named: merit(terms.goal, named[1]), default=None)
+    sure = [s for s in fit if stands(terms, s).state == "within"]
+    sure_rivals = [(n, s) for n, s in rivals if stands(terms, s).state == "within"]
+    rival = max(sure_rivals or rivals, key=lambda named: merit(terms.goal, named[1]), default=None)
     if not fit:
         return None if any(_pending(terms, s) for s in finalists) else _fallback(rival)
+    if not sure and sure_rivals:
+        return _only_sure(terms, fit, sure_rivals)
+    found = _best(terms, sure or fit, rival)
+    return found if sure else replace(found, why=found.why + unsure_words(stands(terms, fit[0])))
+
+
+def _best(terms: Terms, fit: Sequence[Sample], rival: tuple[str, Sample] | None) -> Decision:
     leader = max(fit, key=lambda sample: merit(terms.goal, sample))
     tied = [s for s in fit if s is not leader and _same(terms, leader, s)]
     champion = min([leader, *tied], key=lambda sample: simplicity(sample.point, terms.spaces))
@@ -132,6 +146,25 @@ def decide(terms: Terms, finalists: Sequence[Sample], baselines: Sequence[tuple[
         return decided
     others = tuple(s.point for s in (leader, *tied) if s is not champion)
     return replace(decided, why=decided.why + _tie_words(terms, champion, [leader, *tied]), tied=others)
+
+
+def _only_sure(terms: Terms, fit: Sequence[Sample], rivals: Sequence[tuple[str, Sample]]) -> Decision:
+    """No finalist is known to keep the limits, but a baseline is."""
+    name, rival = max(rivals, key=lambda named: merit(terms.goal, named[1]))
+    best = max(fit, key=lambda sample: merit(terms.goal, sample))
+    named = words.point(best.point, terms.spaces)
+    why = f"{name} is taken: it surely keeps every limit; for {named}{unsure_words(stands(terms, best))}"
+    return Decision(winner=rival.point, why=why, challenger=best.point)
+
+
+def unsure_words(found: Standing) -> str:
+    """``; not enough requests to say whether `p99 < 20 ms` holds: about 40 s more of measuring would tell``."""
+    if found.state != "unsure" or found.limit is None:
+        return ""
+    text = f"; not enough requests to say whether `{found.limit.text}` holds ({found.requests})"
+    if found.wait_s is None:
+        return f"{text}: it is too near to the limit for any number of them to tell"
+    return f"{text}: about {words.seconds(found.wait_s)} more of measuring would tell"
 
 
 def _pending(terms: Terms, sample: Sample) -> bool:

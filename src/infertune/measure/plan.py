@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from infertune.core import percentiles
+from infertune.core.goal import Goal, latency_percent
 from infertune.core.records import Plan
+from infertune.core.space import Point
 
 CONFIRM_BLOCKS = 6  # launches of each confirmed point: their minimum to maximum covers the median in 96.9 % of cases
 LEAST_BLOCKS = 3  # fewer give no figure that may be called confirmed
-CONFIRM_SHARE = 0.40  # of the budget, kept back before anything else is spent
+MAKE_UP_BLOCKS = 2  # more of them, where other programs disturbed a finalist
+CONFIRM_SHARE = 0.25  # of the budget, kept back before anything else is spent
 CONFIRM_SHARE_MOST = 0.65  # where even the least number of blocks does not fit into the usual share
-RACE_SHARE = 0.15
+RACE_SHARE = 0.12
+BEHIND = math.log(1.10)  # a baseline all of whose launches are this far behind the best baseline is not the best one
 _SHORTEST_WINDOW_S = 0.4
 _LONGEST_WINDOW_S = 2.5
+_LONGEST_FOR_COUNT_S = 60.0
+SPARE = 1.6  # requests beyond a percentile's floor: the floor itself allows not one of them over the limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +39,8 @@ def plans(budget_s: float) -> Plans:
     scale = min(1.0, budget_s / 300.0)
     cap = max(1.0, 2.5 * scale)
     screen = Plan(warmup_s=0.25, min_time_s=0.75, min_count=20, cap_s=cap)
-    race = Plan(warmup_s=0.25, min_time_s=1.5 * max(scale, 0.5), min_count=30, cap_s=1.5 * cap)
-    confirm = Plan(warmup_s=0.3, min_time_s=2.0, min_count=20, cap_s=2 * cap)
+    race = Plan(warmup_s=0.25, min_time_s=0.75, min_count=30, cap_s=1.5 * cap)
+    confirm = Plan(warmup_s=0.3, min_time_s=1.0, min_count=20, cap_s=2 * cap)
     return Plans(screen=screen, race=race, confirm=confirm)
 
 
@@ -39,15 +49,36 @@ def confirm_reserve_s(budget_s: float, overheads_s: list[float], plan: Plan) -> 
 
     A budget too short for that still keeps back the least number of blocks at their shortest window, if it can.
     """
-    wanted = CONFIRM_BLOCKS * sum(overhead + plan.min_time_s for overhead in overheads_s)
+    whole, few = CONFIRM_BLOCKS * (overheads_s[-1:] + overheads_s[:1]), LEAST_BLOCKS * overheads_s[1:-1]
+    wanted = sum(overhead + plan.min_time_s for overhead in (*whole, *few))
     least = LEAST_BLOCKS * sum(overhead + _SHORTEST_WINDOW_S for overhead in overheads_s)
     return min(wanted, max(CONFIRM_SHARE * budget_s, min(least, CONFIRM_SHARE_MOST * budget_s)))
 
 
-def confirm_plan(plan: Plan, left_s: float, overheads_s: list[float]) -> Plan:
-    """The confirmation's plan with its window stretched or shortened so that all blocks fit into ``left_s``."""
+def confirm_plan(plan: Plan, left_s: float, overheads_s: list[float], *, blocks: int, count: int) -> Plan:
+    """The confirmation's plan with its window stretched or shortened so that ``blocks`` blocks fit into ``left_s``.
+
+    ``count`` requests are waited for in every launch if time allows.
+    """
     if not overheads_s:
         return plan
-    window = (left_s / CONFIRM_BLOCKS - sum(overheads_s)) / len(overheads_s)
+    window = (left_s / blocks - sum(overheads_s)) / len(overheads_s)
     window = min(_LONGEST_WINDOW_S, max(_SHORTEST_WINDOW_S, window))
-    return replace(plan, min_time_s=window, cap_s=max(2 * window, 1.0))
+    most = min(_LONGEST_FOR_COUNT_S, max(2 * window, 1.0))
+    return replace(plan, min_time_s=window, min_count=max(plan.min_count, count), cap_s=most)
+
+
+def requests_per_launch(goal: Goal) -> int:
+    """How many requests each confirmation launch needs so that all together can say whether the goal's limits hold."""
+    known = ((latency_percent(limit.metric), limit.confidence) for limit in goal.limits)
+    floors = [percentiles.floor(percent, confidence) for percent, confidence in known if percent is not None]
+    return math.ceil(SPARE * max(floors, default=0) / CONFIRM_BLOCKS)
+
+
+def clearly_behind(scores: Mapping[Point, Sequence[float]]) -> set[Point]:
+    """Points whose best launch is more than `BEHIND` worse than the worst launch of the best of them."""
+    whole = {point: of for point, of in scores.items() if len(of) >= LEAST_BLOCKS}
+    if not whole:
+        return set()
+    bar = min(max(whole.values(), key=statistics.median)) - BEHIND
+    return {point for point, of in whole.items() if max(of) < bar}

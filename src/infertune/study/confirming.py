@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from infertune.core import history
-from infertune.core.records import Decided, Launch
+from infertune.core.records import Decided, Launch, Measurement, Plan
 from infertune.core.space import Point
 from infertune.measure import plan as planning
 from infertune.study import checking
@@ -15,21 +15,60 @@ OVERTIME_S = 8.0  # past the budget, only to complete the least number of confir
 
 
 def confirm(loop: Loop, finalists: Sequence[Point], why: str) -> None:
-    """Fresh launches of finalists and baselines in interleaved blocks: six, fewer when the budget is short."""
+    """Fresh launches of finalists and baselines in interleaved blocks: six, fewer when the budget is short.
+
+    A block in which other programs disturbed a finalist is made up for by another one at the end. Baselines that are
+    clearly not the best one leave after the least number of blocks.
+    """
+    points = _open(loop, finalists, why)
+    for block in range(_next_block(_fresh(loop)), planning.CONFIRM_BLOCKS + planning.MAKE_UP_BLOCKS):
+        if block >= planning.CONFIRM_BLOCKS and not _short(loop, finalists):
+            return
+        points = _narrowed(loop, points, finalists) if block == planning.LEAST_BLOCKS else points
+        plan = _plan(loop, points, max(1, planning.CONFIRM_BLOCKS - block))
+        until = loop.budget_s + (OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
+        if block and not loop.affordable(points, plan, until):
+            return
+        loop.block(points, "confirm", block, plan)
+
+
+def _open(loop: Loop, finalists: Sequence[Point], why: str) -> list[Point]:
+    """Check outputs, write the decision down, and say who is measured."""
     for finalist in finalists:
         checking.check(loop, finalist)
     for baseline in loop.baselines():
         checking.check_baseline(loop, baseline)
     faithful = [p for p in finalists if loop.faithful(p)]
     loop.journal.append(Decided(finalists=tuple(faithful or finalists), why=why))
-    done = history.confirmations(loop.journal.entries)[-1].launches
-    points = list(dict.fromkeys([*faithful, *loop.baselines()]))
-    plan = planning.confirm_plan(loop.plans.confirm, max(0.0, loop.left_s), [loop.overhead_s(p) for p in points])
-    for block in range(_next_block(done), planning.CONFIRM_BLOCKS):
-        until = loop.budget_s + (OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
-        if block and not loop.affordable(points, plan, until):
-            return
-        loop.block(points, "confirm", block, plan)
+    return list(dict.fromkeys([*faithful, *loop.baselines()]))
+
+
+def _plan(loop: Loop, points: Sequence[Point], blocks: int) -> Plan:
+    overheads = [loop.overhead_s(p) for p in points]
+    count = planning.requests_per_launch(loop.setting.goal)
+    return planning.confirm_plan(loop.plans.confirm, max(0.0, loop.left_s), overheads, blocks=blocks, count=count)
+
+
+def _fresh(loop: Loop) -> tuple[Launch, ...]:
+    return history.confirmations(loop.journal.entries)[-1].launches
+
+
+def _measured(loop: Loop, point: Point) -> list[Launch]:
+    """The point's fresh launches that may confirm."""
+    own = [la for la in _fresh(loop) if la.point == point and isinstance(la.outcome, Measurement)]
+    return loop.usable(own)
+
+
+def _short(loop: Loop, finalists: Sequence[Point]) -> bool:
+    """Whether a finalist has fewer launches that may confirm than there are blocks."""
+    return any(0 < len(_measured(loop, p)) < planning.CONFIRM_BLOCKS for p in finalists)
+
+
+def _narrowed(loop: Loop, points: Sequence[Point], finalists: Sequence[Point]) -> list[Point]:
+    """Without the baselines that every launch so far puts clearly behind the best baseline."""
+    scores = {p: [loop.score(la) for la in _measured(loop, p)] for p in points if p not in finalists}
+    beaten = planning.clearly_behind(scores)
+    return [p for p in points if p in finalists or p not in beaten]
 
 
 def _next_block(done: Sequence[Launch]) -> int:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from infertune.core import audit, history
-from infertune.core.goal import worst_excess
-from infertune.core.records import Failed, Launch, Measurement, Plan, Purpose, Round, Trial
+from infertune.core.records import Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.space import Point
+from infertune.core.standing import WITHIN, Standing, standing
+from infertune.measure import again
 from infertune.measure import plan as planning
 from infertune.measure import race as racing
 from infertune.study.bench import Bench
@@ -34,6 +35,7 @@ class Loop:
     max_trials: int | None
     stop: Callable[[], bool]
     on_phase: OnPhase
+    noise: Noise = "refuse"
 
     # ------------------------------------------------------------ reading the record
 
@@ -55,15 +57,25 @@ class Loop:
     def baselines(self) -> list[Point]:
         return [b.point for space in self.setting.spaces for b in space.baselines]
 
-    def scores(self, *, raced: bool = False) -> dict[Point, list[float]]:
-        """Scores of every point's search launches; clean ones alone where there are any, race ones alone if asked."""
-        found: dict[Point, list[tuple[bool, float]]] = {}
-        for launch in history.launches(self.journal.entries):
-            wanted = launch.purpose == "race" or (not raced and launch.purpose == "screen")
-            if wanted and isinstance(launch.outcome, Measurement):
-                clean = not audit.contaminated(launch.flags)
-                found.setdefault(launch.point, []).append((clean, self.setting.goal.score(launch.outcome)))
-        return {p: [s for c, s in runs if c] or [s for _, s in runs] for p, runs in found.items()}
+    def launches(self, *purposes: Purpose) -> list[Launch]:
+        """Those of these purposes, oldest first."""
+        return [la for la in history.launches(self.journal.entries) if la.purpose in purposes]
+
+    def usable(self, launches: Sequence[Launch]) -> list[Launch]:
+        """Launches that may decide: undisturbed ones, or all of them where the person accepts noise."""
+        return [la for la in launches if self.noise == "accept" or not audit.contaminated(la.flags)]
+
+    def scores(self) -> dict[Point, list[float]]:
+        """Scores of every point's screen and race launches; disturbed ones only where a point has no others."""
+        found: dict[Point, list[Launch]] = {}
+        for launch in self.launches("screen", "race"):
+            if isinstance(launch.outcome, Measurement):
+                found.setdefault(launch.point, []).append(launch)
+        return {p: [self.score(la) for la in self.usable(all_) or all_] for p, all_ in found.items()}
+
+    def score(self, launch: Launch) -> float:
+        assert isinstance(launch.outcome, Measurement)
+        return self.setting.goal.score(launch.outcome)
 
     def overhead_s(self, point: Point) -> float:
         """What a launch of the point costs beyond its window, from its own launches or else from all."""
@@ -72,14 +84,15 @@ class Loop:
         own = [cost for p, cost in costs if p == point] or [cost for _, cost in costs]
         return statistics.median(own) if own else _FIRST_GUESS_S
 
+    def standing(self, point: Point) -> Standing:
+        """How the point's launches so far stand to the limits; `WITHIN` for none."""
+        own = [la for la in self.launches("screen", "race") if la.point == point]
+        measured = [la.outcome for la in self.usable(own) or own if isinstance(la.outcome, Measurement)]
+        return standing(self.setting.goal, point, measured) if measured else WITHIN
+
     def feasible(self, point: Point) -> bool:
-        """Within every limit on its launches so far, and not known to be unfaithful."""
-        measured = [
-            launch.outcome
-            for launch in history.launches(self.journal.entries)
-            if launch.point == point and isinstance(launch.outcome, Measurement)
-        ]
-        return bool(measured) and worst_excess(self.setting.goal, point, measured) == 0.0 and self.faithful(point)
+        """Not known to break a limit, nor to be unfaithful."""
+        return self.standing(point).state != "beyond" and self.faithful(point)
 
     def faithful(self, point: Point) -> bool:
         checked = history.fidelities(self.journal.entries).get(point)
@@ -109,7 +122,24 @@ class Loop:
                 return "the strategy has nothing left to try"
             self.journal.append(Round(points=tuple(fresh), think_s=(self.clock.now_ns() - began) / 1e9))
             self._screen(fresh)
+            self._look_again()
         return "interrupted"
+
+    def _look_again(self) -> None:
+        """Between rounds: the anchor when it is due, and one launch that other programs disturbed some time ago."""
+        launches = self.launches("screen", "anchor")
+        anchor = self.baselines()[:1]
+        if anchor and again.anchor_due(launches):
+            self._launch(anchor[0], "anchor")
+        point = again.due([la for la in launches if la.purpose == "screen"], self.setting.goal.score)
+        if point is not None and self.noise == "refuse":
+            self._launch(point, "screen")
+
+    def repeat_disturbed(self, until_s: float) -> None:
+        """What the search's end left disturbed, before anybody is chosen from it."""
+        for point in again.disturbed(self.launches("screen"), self.setting.goal.score):
+            if self.noise == "refuse" and self.affordable([point], self.plans.screen, until_s):
+                self._launch(point, "screen")
 
     def _legal_and_new(self, points: Sequence[Point]) -> list[Point]:
         known = {trial.point for trial in self.trials()}
@@ -128,9 +158,12 @@ class Loop:
     def _screen(self, points: Sequence[Point]) -> None:
         self.bench.build(points)
         for point in points:
-            if not self.stop():
-                self.on_phase("search", str(point))
-                self.bench.launch(point, "screen", 0, self.plans.screen)
+            self._launch(point, "screen")
+
+    def _launch(self, point: Point, purpose: Purpose) -> None:
+        if not self.stop():
+            self.on_phase("search", str(point))
+            self.bench.launch(point, purpose, 0, self.plans.screen)
 
     # ------------------------------------------------------------ blocks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infertune.core.space import Point
+from infertune.measure import plan as planning
 from infertune.measure import race as racing
 from infertune.study.checking import faithful_leaders
 from infertune.study.loop import Loop
@@ -10,14 +11,22 @@ from infertune.study.loop import Loop
 
 def race(loop: Loop) -> list[Point]:
     """The winner first, then what ties with it; empty when nothing meets the goal."""
+    until = loop.budget_s - loop.confirm_reserve_s([])
+    loop.repeat_disturbed(until - planning.RACE_SHARE * loop.budget_s)
     field = faithful_leaders(loop, loop.scores())
-    blocks = 0
-    until = loop.budget_s - loop.confirm_reserve_s(field)
+    until, blocks = loop.budget_s - loop.confirm_reserve_s(field), 0
     while not racing.decided(field, blocks) and loop.affordable(field, loop.plans.race, until):
         loop.block(field, "race", blocks, loop.plans.race)
         blocks += 1
         if loop.stop():
             break
-        field = racing.survivors(field, loop.scores(raced=blocks > 1), blocks)
-    final = [p for p in field if loop.feasible(p)] or field
-    return racing.finalists(final, loop.scores(raced=blocks > 1))
+        field = racing.survivors(field, loop.scores(), blocks)
+    return _finalists(loop, field)
+
+
+def _finalists(loop: Loop, field: list[Point]) -> list[Point]:
+    """Points that break a limit after all are left out while there are others."""
+    standings = {point: loop.standing(point).state for point in field}
+    kept = [p for p in field if standings[p] != "beyond" and loop.faithful(p)] or field
+    safe = {p for p in kept if standings[p] == "within"}
+    return racing.finalists(kept, loop.scores(), safe)

@@ -13,7 +13,7 @@ from infertune.core import history
 from infertune.core.duration import parse_duration
 from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
-from infertune.core.records import Closed, Measurement, Opened
+from infertune.core.records import Closed, Measurement, Noise, Opened
 from infertune.core.seams import Clock, Executor, Store
 from infertune.core.space import Value
 from infertune.edge.clock import MonotonicClock, wall_clock
@@ -46,6 +46,7 @@ def tune(
     inputs: str | Path | None = None,
     batch_symbol: str | None = None,
     seed: int = 0,
+    noise: Noise = "refuse",
     listeners: Sequence[Listener] = (),
     on_phase: OnPhase = lambda phase, detail: None,
     stop: Callable[[], bool] = lambda: False,
@@ -54,7 +55,8 @@ def tune(
 
     ``out`` is the run folder: called again with the same question it resumes, and with a larger ``budget`` or more
     ``trials`` it extends. ``shapes`` binds symbols (``{"sequence_length": 128}``); ``knobs`` narrows or widens what is
-    searched (``{"batch": [1, 3, 5]}``). Raises `InfertuneError` for anything a person can mend; a candidate that
+    searched (``{"batch": [1, 3, 5]}``). With ``noise="accept"`` launches that other programs disturbed may decide and
+    confirm. Raises `InfertuneError` for anything a person can mend; a candidate that
     fails is part of the answer.
     """
     wanted_goal = parse_goal(goal)
@@ -77,7 +79,7 @@ def tune(
         )
         run(
             setting, store, executor, clock, ArtifactCache(),
-            budget_s=parse_duration(budget), max_trials=trials,
+            budget_s=parse_duration(budget), max_trials=trials, noise=noise,
             listeners=tuple(listeners), on_phase=on_phase, stop=stop,
         )  # fmt: skip
     return Study.open(out)
@@ -92,6 +94,7 @@ def run(
     *,
     budget_s: float,
     max_trials: int | None = None,
+    noise: Noise = "refuse",
     listeners: tuple[Listener, ...] = (),
     on_phase: OnPhase = lambda phase, detail: None,
     stop: Callable[[], bool] = lambda: False,
@@ -101,7 +104,7 @@ def run(
     ask(journal, setting)
     if _finished(journal, budget_s, max_trials):
         return
-    journal.append(Opened(budget_s=budget_s, max_trials=max_trials, at=wall_clock()))
+    journal.append(Opened(budget_s=budget_s, max_trials=max_trials, at=wall_clock(), noise=noise))
     loop = Loop(
         setting=setting,
         journal=journal,
@@ -112,6 +115,7 @@ def run(
         max_trials=max_trials,
         stop=stop,
         on_phase=on_phase,
+        noise=noise,
     )
     journal.append(_live(loop))
 

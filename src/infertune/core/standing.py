@@ -1,0 +1,79 @@
+"""Whether a point keeps the limits of a goal, and how sure that is: a pure function of its launches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from infertune.core import percentiles
+from infertune.core.goal import Goal, Limit, latency_percent, worst_excess
+from infertune.core.records import Measurement
+from infertune.core.space import Point
+
+State = Literal["within", "unsure", "beyond"]
+_ORDER: tuple[State, ...] = ("within", "unsure", "beyond")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """``limit`` is the one that decides: the first that is broken, else the first that cannot be told.
+
+    ``more`` is how many more requests would tell, and ``wait_s`` the time of measuring that they take; both None when
+    nothing is unsure or no number of requests would tell.
+    """
+
+    state: State
+    limit: Limit | None = None
+    requests: int = 0
+    more: int | None = None
+    wait_s: float | None = None
+
+
+WITHIN = Standing(state="within")
+
+
+def standing(goal: Goal, point: Point, measurements: Sequence[Measurement]) -> Standing:
+    """The worst standing over all limits but fidelity, which no launch measures."""
+    found = [_one(goal, limit, point, measurements) for limit in goal.limits if limit.metric != "fidelity"]
+    return max(found, key=lambda one: _ORDER.index(one.state), default=WITHIN)
+
+
+def _one(goal: Goal, limit: Limit, point: Point, measurements: Sequence[Measurement]) -> Standing:
+    percent = latency_percent(limit.metric)
+    if percent is not None and limit.below:
+        return _percentile(limit, percent, measurements)
+    missed = worst_excess(replace(goal, limits=(limit,)), point, measurements) > 0.0
+    return Standing(state="beyond" if missed else "within", limit=limit)
+
+
+def _percentile(limit: Limit, percent: float, measurements: Sequence[Measurement]) -> Standing:
+    """All requests together decide, with the limit's confidence, unless launches contradict them.
+
+    Requests of one launch share its luck, so pooling alone would trust one good launch too much: more than one launch
+    in six that breaks the limit by itself, with the same confidence, breaks it for the point (the five of six that
+    measurement.md asks for).
+    """
+    bound_ns = limit.bound * 1e9
+    pooled = [latency for m in measurements for latency in m.latencies_ns]
+    contradicting = sum(_breaks(m.latencies_ns, bound_ns, percent, limit.confidence) for m in measurements)
+    upper = percentiles.upper_ns(pooled, percent, limit.confidence)
+    if contradicting > len(measurements) // 6 or _breaks(pooled, bound_ns, percent, limit.confidence):
+        return Standing(state="beyond", limit=limit, requests=len(pooled))
+    if upper is not None and upper <= bound_ns:
+        return Standing(state="within", limit=limit, requests=len(pooled))
+    return _unsure(limit, percent, pooled, measurements)
+
+
+def _breaks(latencies: Sequence[int], bound_ns: float, percent: float, confidence: float) -> bool:
+    lower = percentiles.lower_ns(latencies, percent, confidence)
+    return lower is not None and lower > bound_ns
+
+
+def _unsure(limit: Limit, percent: float, pooled: Sequence[int], measurements: Sequence[Measurement]) -> Standing:
+    over = sum(latency > limit.bound * 1e9 for latency in pooled)
+    wanted = percentiles.enough(len(pooled), over, percent, limit.confidence)
+    more = None if wanted is None else max(1, wanted - len(pooled))
+    wall_s = sum(m.wall_ns for m in measurements) / 1e9
+    wait_s = more * wall_s / len(pooled) if more is not None and pooled else None
+    return Standing(state="unsure", limit=limit, requests=len(pooled), more=more, wait_s=wait_s)

@@ -1,0 +1,54 @@
+"""What to measure again because other programs disturbed it, and when to look at the anchor: pure readings of launches.
+
+Slow spells of a shared machine last about a minute, so a disturbed launch is repeated later, never at once. Disturbance
+only ever slows down: a launch that is far behind even so is not worth another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from infertune.core import audit
+from infertune.core.records import Launch, Measurement
+from infertune.core.space import Point
+
+RETRIES = 2
+LATER = 8
+"""Launches of other points between a disturbed one and its repetition."""
+
+WORTH = math.log(3.0)
+"""The worst contamination seen slowed a launch by 3x: what is further behind the best than that is no candidate."""
+
+ANCHOR_EVERY = 10
+
+
+def disturbed(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> list[Point]:
+    """Points whose search launches were all disturbed, with retries left and worth one; first tried first."""
+    own: dict[Point, list[Launch]] = {}
+    for launch in launches:
+        own.setdefault(launch.point, []).append(launch)
+    best = max(_scores(launches, score), default=0.0)
+    return [point for point, of in own.items() if _unsettled(of) and best - max(_scores(of, score)) <= WORTH]
+
+
+def _unsettled(own: Sequence[Launch]) -> bool:
+    """Measured, but never undisturbed, and there are retries left."""
+    measured = any(isinstance(launch.outcome, Measurement) for launch in own)
+    return measured and len(own) <= RETRIES and all(audit.contaminated(launch.flags) for launch in own)
+
+
+def _scores(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> Iterator[float]:
+    return (score(launch.outcome) for launch in launches if isinstance(launch.outcome, Measurement))
+
+
+def due(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> Point | None:
+    """The point to launch again now: disturbed, and long enough ago."""
+    recent = {launch.point for launch in launches[-LATER:]}
+    return next((point for point in disturbed(launches, score) if point not in recent), None)
+
+
+def anchor_due(launches: Sequence[Launch]) -> bool:
+    """Whether `ANCHOR_EVERY` search launches were made since the last anchor, or none was made yet."""
+    places = [place for place, launch in enumerate(launches) if launch.purpose == "anchor"]
+    return not places or len(launches) - 1 - places[-1] >= ANCHOR_EVERY
