@@ -8,21 +8,29 @@ from typing import Annotated
 import typer
 
 from infertune.cli.options import Json
+from infertune.export import formats
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help=f"One of: {', '.join(formats.names())}.",
+        ),
+    ] = formats.DEFAULT,
     json: Json = False,
 ) -> None:
-    """Write the winner as a folder with model, settings, run.py, expected numbers and README."""
+    """Write the winner as a folder that deploys it, by itself or in the form a server wants."""
     from infertune.cli.output import print_json
     from infertune.study import Study
     from infertune.study.hand_over import export
 
-    folder = export(Study.open(run), out)
-    files = sorted(p.name for p in folder.iterdir())
+    folder = export(Study.open(run), out, to=to)
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     if json:
-        print_json({"folder": str(folder), "files": files})
+        print_json({"folder": str(folder), "format": to, "files": files})
     else:
         typer.echo(f"{folder}: {', '.join(files)}")

@@ -3,37 +3,81 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infertune.cli.options import Json
 
+if TYPE_CHECKING:
+    from infertune.study.verifying import Verdict
+
+BASIS = {
+    "throughput": "as counted",
+    "anchor": "beside `{name}` as then, so the machine's own drift cancels",
+    "before": "against the environment of before, launch by launch",
+}
+
 
 def command(
     folder: Annotated[Path, typer.Argument(help="A folder that `infertune export` wrote.")],
-    tolerance: Annotated[
-        float, typer.Option(help="How much slower is still kept, in per cent.", min=0, max=100)
-    ] = 10.0,
-    launches: Annotated[int, typer.Option(help="Fresh processes.", min=1)] = 5,
+    tolerance: Annotated[float, typer.Option(help="How much slower is still kept, in per cent.", min=0, max=100)] = 3.0,
+    launches: Annotated[
+        int, typer.Option(help="Blocks of fresh processes; up to three times as many while the verdict is open.", min=1)
+    ] = 6,
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PYTHON",
+            help="Python of the environment before an upgrade: compare with the bundle there.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure a bundle again; exit 1 when it is slower than promised."""
     from infertune.cli.output import print_json
-    from infertune.core import wire, words
+    from infertune.core import wire
     from infertune.core.errors import DriftError
-    from infertune.study.hand_over import verify
+    from infertune.study.verifying import verify
 
-    found = verify(folder, tolerance=tolerance / 100, launches=launches)
+    found = verify(folder, tolerance=tolerance / 100, launches=launches, before=before)
     if json:
         print_json(wire.to_plain(found))
-    elif found.measured is not None:
-        promised = words.interval(found.promised.throughput)
-        typer.echo(f"measured {words.interval(found.measured)} samples/s, promised {promised}: {found.ratio:.2f}x")
+    else:
+        for line in told(found):
+            typer.echo(line)
     if not found.kept:
-        told = "; ".join((*found.changes, *(f"flag {flag}" for flag in found.flags))) or "nothing else changed"
         raise DriftError(
             "promise-not-kept",
-            f"the bundle reaches {found.ratio:.2f}x of what it promises (tolerance {tolerance:g} %)",
-            hint=told,
+            f"the bundle reaches {found.relative.value:.2f}x of what it promises (tolerance {tolerance:g} %)",
+            hint="; ".join(reasons(found)),
         )
+
+
+def told(found: Verdict) -> list[str]:
+    """The verdict for a person: what was promised, what was measured, what decided."""
+    from infertune.core import words
+
+    anchor = found.promised.anchor
+    how = BASIS[found.basis].format(name=anchor.name if anchor else "")
+    simulated = " (simulated)" if found.promised.device.simulated else ""
+    lines = [
+        f"promised  {words.interval(found.promised.throughput)} samples/s{simulated}",
+        f"measured  {words.interval(found.measured)} samples/s, {words.counted(found.blocks, 'launch')}",
+        f"ratio     {words.times(found.ratio)}",
+    ]
+    if found.basis != "throughput":
+        lines.append(f"relative  {words.times(found.relative)}, {how}")
+    lines += [f"changed   {change}" for change in found.changes]
+    if found.kept:
+        lines.append("kept" if found.settled else "kept, though the interval also holds values below the tolerance")
+    return lines
+
+
+def reasons(found: Verdict) -> list[str]:
+    """What is different, or what to do when nothing is."""
+    flags = [f"flag {flag}" for flag in found.flags]
+    changed = [*found.changes, *flags] or ["nothing else changed"]
+    if found.basis == "throughput" and found.promised.anchor is not None:
+        changed.append("`--before PYTHON` tells the machine from the versions")
+    return changed

@@ -92,10 +92,15 @@ def accepted(reply: WorkerReply) -> Reply:
 
 
 class LocalExecutor:
-    """`seams.Executor` on this machine: one fresh Python process per job, working in its own scratch folder."""
+    """`seams.Executor` on this machine: one fresh Python process per job, working in its own scratch folder.
 
-    def __init__(self, shell: Shell) -> None:
+    ``python`` is the interpreter of another environment, whose own packages are used; by default this one's.
+    """
+
+    def __init__(self, shell: Shell, *, python: str | None = None) -> None:
         self._shell = shell
+        self._python = python or sys.executable
+        self._path = os.pathsep.join(filter(None, sys.path)) if python is None else ""
 
     def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
         scratch = tempfile.mkdtemp(prefix="infertune-")
@@ -107,8 +112,8 @@ class LocalExecutor:
     def _run_in(self, scratch: str, target: str, job: Job, timeout_s: float) -> Reply:
         question, answer = os.path.join(scratch, "job.json"), os.path.join(scratch, "reply.bin")
         Path(question).write_text(wire.to_json(job, Job))
-        argv = [sys.executable, "-m", WORKER_MODULE, target, question, answer, str(os.getpid())]
-        env = {**QUIET_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        argv = [self._python, "-m", WORKER_MODULE, target, question, answer, str(os.getpid())]
+        env = {**QUIET_ENVIRONMENT, "PYTHONPATH": self._path}
         done = self._shell.run(argv, timeout_s=timeout_s, log=os.path.join(scratch, "log.txt"), env=env, cwd=scratch)
         payload = read_frame(answer)
         if payload is None:

@@ -1,28 +1,34 @@
 """The bundle: a folder with the model, ``config.json``, ``run.py``, the expected numbers and a README.
 
 The target writes what its runtime reads (`seams.Target.export`); this module adds the promise: which point, on which
-device, how fast with which interval. `read_bundle` is its reverse, for `infertune verify`.
+device, how fast with which interval, beside which anchor. `read_bundle` is its reverse, for `infertune verify`.
+Other formats (`export.formats`) are written from a bundle.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from infertune.core import wire, words
+from infertune.core import drift, wire, words
 from infertune.core.errors import DataError, NotFoundError
 from infertune.core.findings import Answer, Figures
-from infertune.core.records import Device, Feed, Interval, Model
+from infertune.core.records import Device, Feed, Interval, Launch, Model, Named
 from infertune.core.space import Point
 from infertune.edge.files import shown, write_text
 
 CONFIG = "config.json"
+MARK = "Written by `infertune export`."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What a bundle says of itself. ``throughput`` in samples per second."""
+    """What a bundle says of itself. ``throughput`` in samples per second; ``host`` is the machine that gave it."""
 
     model: Model
     point: Point
@@ -33,11 +39,43 @@ class Promise:
     confirmed: bool
     launches: int
     in_flight: int
+    anchor: drift.Anchor | None = None
+    host: Named = ()
 
 
-def promise(answer: Answer, figures: Figures) -> Promise:
-    """The promise of a study's winner; paths of this machine stay out of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A bundle on disk: what the target wrote into ``config.json``, and the promise."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    promise: Promise
+
+    @property
+    def runtime(self) -> str:
+        return str(self.config["runtime"])
+
+    @property
+    def version(self) -> str:
+        """Of the runtime that was measured, as it tells it itself."""
+        versions = dict(self.promise.device.versions)
+        return versions.get(self.runtime, next(iter(versions.values()), "unknown"))
+
+    @property
+    def main_file(self) -> str:
+        """What the runtime loads, relative to the folder."""
+        return str(self.config["files"][0])
+
+    @property
+    def served_name(self) -> str:
+        """The model's name where only letters, digits, ``_``, ``-`` and ``.`` are safe: servers, images, folders."""
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", self.promise.model.name).strip("-._") or "model"
+
+
+def promise(answer: Answer, figures: Figures, confirmed: tuple[Launch, ...] = ()) -> Promise:
+    """The promise of a study's winner; paths of this machine stay out of it. ``confirmed``: its fresh launches."""
     assert answer.device is not None
+    baselines = [(r.name, r.figures.point) for r in answer.rivals if r.figures.point.target == figures.point.target]
     return Promise(
         model=replace(answer.model, path=Path(answer.model.path).name),
         point=figures.point,
@@ -48,11 +86,13 @@ def promise(answer: Answer, figures: Figures) -> Promise:
         confirmed=answer.confirmed,
         launches=figures.launches,
         in_flight=figures.in_flight,
+        anchor=drift.anchor(figures.point, baselines, confirmed),
+        host=answer.question.host,
     )
 
 
-def complete_bundle(folder: Path, promised: Promise, spoken: str) -> None:
-    """Add the promise to the target's ``config.json`` and write ``README.md``."""
+def complete_bundle(folder: Path, promised: Promise) -> Bundle:
+    """Add the promise to the target's ``config.json``."""
     path = folder / CONFIG
     config = json.loads(path.read_text())
     config["in_flight"] = promised.in_flight
@@ -62,16 +102,32 @@ def complete_bundle(folder: Path, promised: Promise, spoken: str) -> None:
         "launches": promised.launches,
     }
     config["promise"] = wire.to_plain(promised)
-    write_text(path, json.dumps(config, indent=2) + "\n")
-    write_text(folder / "README.md", readme(promised, spoken, config["runtime"]))
+    write_text(path, as_json(config))
+    return Bundle(folder=folder, config=config, promise=promised)
 
 
-def readme(promised: Promise, spoken: str, runtime: str) -> str:
-    """The bundle's README in Markdown."""
+def as_json(plain: object) -> str:
+    return json.dumps(plain, indent=2) + "\n"
+
+
+def copy_bundle(bundle: Bundle, into: Path) -> None:
+    """Everything of the bundle, scripts with their permissions."""
+    shutil.copytree(bundle.folder, into, dirs_exist_ok=True)
+
+
+def copy_model(bundle: Bundle, into: Path) -> None:
+    """The model files alone."""
+    for name in bundle.config["files"]:
+        shutil.copyfile(bundle.folder / name, into / Path(name).name)
+
+
+def readme(bundle: Bundle, spoken: str, start: str) -> str:
+    """README.md of any format; ``start`` is the format's own part."""
+    promised = bundle.promise
     versions = ", ".join(f"{name} {value}" for name, value in promised.device.versions)
     evidence = "confirmed on fresh launches" if promised.confirmed else "not confirmed"
     simulated = " (simulated)" if promised.device.simulated else ""
-    return f"""# {promised.model.name} on {runtime}
+    return f"""# {promised.model.name} on {bundle.runtime}
 
 Setting: {spoken}
 
@@ -79,12 +135,15 @@ Expected: {words.interval(promised.throughput)} samples/s{simulated}, {evidence}
 ({words.counted(promised.launches, "launch")}), on {promised.device.title}
 with {promised.device.units} CPUs, {versions}.
 
-    pip install {runtime} numpy
-    python run.py            # runs the model with these settings for five seconds
-
-`config.json` holds the settings as the runtime spells them. The model file is prepared for this kind of machine:
-tune again on another one. `infertune verify .` measures the promise again and exits with 1 when it is not kept.
+{start}
+The model file is prepared for this kind of machine: tune again on another one. {MARK}
 """
+
+
+def ours(folder: Path) -> bool:
+    """Whether `infertune export` wrote this folder, so that it may write it again."""
+    path = folder / "README.md"
+    return path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")
 
 
 def read_bundle(folder: Path) -> Promise:
@@ -92,7 +151,9 @@ def read_bundle(folder: Path) -> Promise:
     path = folder / CONFIG
     if not path.is_file():
         raise NotFoundError(
-            "no-bundle", f"`{shown(folder)}` holds no {CONFIG}", hint="give a folder that `infertune export` wrote"
+            "no-bundle",
+            f"`{shown(folder)}` holds no {CONFIG}",
+            hint="give a folder that `infertune export RUN --to python` wrote",
         )
     try:
         config = json.loads(path.read_text())
@@ -100,6 +161,8 @@ def read_bundle(folder: Path) -> Promise:
         main_file = str(config["files"][0])
     except Exception as error:
         raise DataError(
-            "bundle-damaged", f"`{shown(path)}` cannot be read: {type(error).__name__}", hint="export the run again"
+            "bundle-damaged",
+            f"`{shown(path)}` holds no promise: {type(error).__name__}",
+            hint="`infertune export RUN --to python` writes a folder that can be verified",
         ) from error
     return replace(found, model=replace(found.model, path=str(folder / main_file)))

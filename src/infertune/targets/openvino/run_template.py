@@ -39,12 +39,12 @@ def main(seconds: float) -> None:
     done = [0]
     queue.set_callback(lambda request, data: done.__setitem__(0, done[0] + 1))
     for i in range(2 * CONFIG["in_flight"]):
-        queue.start_async(pool[i % 4])
+        queue.start_async(pool[i % 4], share_inputs=True)
     queue.wait_all()
     done[0], began = 0, time.perf_counter()
     sent = 0
     while time.perf_counter() - began < seconds:
-        queue.start_async(pool[sent % 4])
+        queue.start_async(pool[sent % 4], share_inputs=True)
         sent += 1
     queue.wait_all()
     rate = done[0] * CONFIG["batch"] / (time.perf_counter() - began)

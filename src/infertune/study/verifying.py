@@ -1,0 +1,199 @@
+"""Verifying: does a bundle still keep its promise here? Launches of it and of its anchor, interleaved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from infertune.core import audit, drift, stats
+from infertune.core.drift import Basis
+from infertune.core.errors import NotFoundError, NothingFeasible
+from infertune.core.records import Device, Failed, Interval, MeasureJob, Measurement, Named, Plan
+from infertune.core.seams import Executor
+from infertune.core.space import Point
+from infertune.edge.files import shown
+from infertune.edge.host import host_facts
+from infertune.edge.shell import LocalShell
+from infertune.edge.worker import LocalExecutor
+from infertune.export.bundle import Promise, read_bundle
+from infertune.study.bench import LAUNCH_TIMEOUT_S
+from infertune.study.question import probe
+from infertune.targets import find_target
+
+PLAN = Plan(warmup_s=0.5, min_time_s=2.0, min_count=20, cap_s=10.0)
+TOLERANCE = 0.03
+LAUNCHES = 6  # blocks: the least whose extremes cover the median in more than 95 % of cases
+MOST = 3  # times as many blocks while the verdict is open
+
+OnBlock = Callable[[int, Interval], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What verifying a bundle found.
+
+    ``ratio`` is measured / promised throughput, ``relative`` the same with the machine's drift cancelled by ``basis``
+    (equal to ``ratio`` where nothing cancels it). ``kept`` says whether either reaches 1 - tolerance; ``settled``
+    whether the whole interval that decided lies on one side of it. ``changes`` says what is different from then.
+    """
+
+    promised: Promise
+    measured: Interval
+    ratio: Interval
+    relative: Interval
+    basis: Basis
+    blocks: int
+    kept: bool
+    settled: bool
+    changes: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Trial:
+    """The launches of one verification: ``ours[i]`` and ``theirs[i]`` come from block i, ``theirs`` may stay empty."""
+
+    promised: Promise
+    artifact: str
+    executor: Executor
+    other: Executor | None  # the environment of before
+    basis: Basis
+    ours: list[Measurement]
+    theirs: list[Measurement]
+
+    def launch(self, executor: Executor, point: Point) -> Measurement:
+        job = MeasureJob(
+            model=self.promised.model, point=point, artifact=self.artifact, plan=PLAN, feed=self.promised.feed
+        )
+        reply = executor.run(point.target, job, timeout_s=LAUNCH_TIMEOUT_S + 5 * PLAN.cap_s)
+        if isinstance(reply, Measurement) and reply.latencies_ns:
+            return reply
+        why = reply.message if isinstance(reply, Failed) else "no request completed"
+        raise NothingFeasible(
+            "bundle-does-not-run", f"a launch of the bundle failed: {why}", hint="`infertune doctor` tells what works"
+        )
+
+    def block(self) -> None:
+        """One launch of each side; which of them goes first alternates."""
+        pairs = [(self.ours, self.executor, self.promised.point)]
+        if self.basis == "before" and self.other is not None:
+            pairs.append((self.theirs, self.other, self.promised.point))
+        elif self.promised.anchor is not None:
+            pairs.append((self.theirs, self.executor, self.promised.anchor.point))
+        for into, executor, point in pairs[:: 1 - 2 * (len(self.ours) % 2)]:
+            into.append(self.launch(executor, point))
+
+    # ------------------------------------------------------------ readings
+
+    def measured(self) -> Interval:
+        return stats.median_interval([stats.throughput(m) for m in self.ours])
+
+    def ratio(self) -> Interval:
+        return drift.relative(self.measured(), self.promised.throughput.value)
+
+    def pairs(self) -> Interval:
+        return stats.ratio_interval(
+            [stats.throughput(m) for m in self.ours], [stats.throughput(m) for m in self.theirs]
+        )
+
+    def relative(self) -> Interval:
+        """The ratio that decides."""
+        if self.basis == "before":
+            return self.pairs()
+        if self.basis == "anchor" and self.promised.anchor is not None:
+            return drift.relative(self.pairs(), self.promised.anchor.ratio.value)
+        return self.ratio()
+
+    def speed(self) -> Interval | None:
+        """The anchor's throughput now / then."""
+        if self.basis == "before" or self.promised.anchor is None:
+            return None
+        alone = stats.median_interval([stats.throughput(m) for m in self.theirs])
+        return drift.relative(alone, self.promised.anchor.throughput.value)
+
+
+def verify(
+    folder: str | Path,
+    *,
+    tolerance: float = TOLERANCE,
+    launches: int = LAUNCHES,
+    before: str | Path | None = None,
+    executor: Executor | None = None,
+    other: Executor | None = None,
+    host: Named | None = None,
+    on_block: OnBlock = lambda block, ratio: None,
+) -> Verdict:
+    """Measure a bundle again in ``launches`` blocks, in up to three times as many while the verdict is open.
+
+    ``before`` names the Python interpreter of another environment with infertune (other versions of the runtime): each
+    block then launches the bundle in both, and their ratio decides. Raises what `read_bundle` raises, `NotFoundError`
+    when that interpreter has no infertune, `NothingFeasible` when the bundle does not run.
+    """
+    promised = read_bundle(Path(folder))
+    here = executor or LocalExecutor(LocalShell())
+    if before is not None and other is None:
+        other = LocalExecutor(LocalShell(), python=str(before))
+    then = _device_before(other, promised, before) if other else promised.device
+    device_changes = _device_changes(here, promised, then)
+    trial = _Trial(
+        promised=promised,
+        artifact=str(Path(folder).resolve()),
+        executor=here,
+        other=other,
+        basis=_basis(promised, other, device_changes),
+        ours=[],
+        theirs=[],
+    )
+    while len(trial.ours) < launches or (
+        len(trial.ours) < MOST * launches and not drift.settled(trial.relative(), tolerance)
+    ):
+        trial.block()
+        on_block(len(trial.ours), trial.relative())
+    hosts = drift.host_changes(promised.host, host_facts() if host is None else host)
+    return _verdict(trial, tolerance, (*device_changes, *hosts))
+
+
+def _basis(promised: Promise, other: Executor | None, changes: tuple[str, ...]) -> Basis:
+    if other is not None:
+        return "before"
+    return "anchor" if promised.anchor is not None and not changes else "throughput"
+
+
+def _verdict(trial: _Trial, tolerance: float, changes: tuple[str, ...]) -> Verdict:
+    ratio, deciding = trial.ratio(), trial.relative()
+    may_decide = (deciding,) if trial.basis == "before" else (deciding, ratio)
+    seen = drift.machine_changes(trial.ours, deciding, trial.speed())
+    return Verdict(
+        promised=trial.promised,
+        measured=trial.measured(),
+        ratio=ratio,
+        relative=deciding,
+        basis=trial.basis,
+        blocks=len(trial.ours),
+        kept=drift.kept(may_decide, tolerance),
+        settled=drift.settled(deciding, tolerance),
+        changes=(*changes, *seen),
+        flags=tuple(sorted({flag for m in trial.ours for flag in audit.flags(m, PLAN)})),
+    )
+
+
+def _device_before(other: Executor, promised: Promise, python: str | Path | None) -> Device:
+    found = next(iter(probe(other, find_target(promised.point.target))), None)
+    if found is None:
+        raise NotFoundError(
+            "no-infertune-there",
+            f"`{shown(python or '')}` finds no {promised.point.target}",
+            hint="give --before the python of an environment with infertune and the runtime of before",
+        )
+    return found
+
+
+def _device_changes(executor: Executor, promised: Promise, then: Device) -> tuple[str, ...]:
+    """What is different from ``then``; ends here when the target finds no device."""
+    now = next((d for d in probe(executor, find_target(promised.point.target)) if d.name == then.name), None)
+    if now is None:
+        raise NothingFeasible(
+            "no-device", f"{promised.point.target} finds no device here", hint="`infertune doctor` says why"
+        )
+    return drift.device_changes(then, now)
