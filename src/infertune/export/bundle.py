@@ -57,9 +57,9 @@ class Bundle:
 
     @property
     def version(self) -> str:
-        """Of the runtime that was measured, as it tells it itself."""
+        """Release of the runtime that was measured; OpenVINO tells its build behind a dash."""
         versions = dict(self.promise.device.versions)
-        return versions.get(self.runtime, next(iter(versions.values()), "unknown"))
+        return versions.get(self.runtime, next(iter(versions.values()), "unknown")).partition("-")[0]
 
     @property
     def main_file(self) -> str:

@@ -130,7 +130,8 @@ def verify(
     block then launches the bundle in both, and their ratio decides. Raises what `read_bundle` raises, `NotFoundError`
     when that interpreter has no infertune, `NothingFeasible` when the bundle does not run.
     """
-    promised = read_bundle(Path(folder))
+    folder = Path(folder).resolve()
+    promised = read_bundle(folder)
     here = executor or LocalExecutor(LocalShell())
     if before is not None and other is None:
         other = LocalExecutor(LocalShell(), python=str(before))
@@ -138,7 +139,7 @@ def verify(
     device_changes = _device_changes(here, promised, then)
     trial = _Trial(
         promised=promised,
-        artifact=str(Path(folder).resolve()),
+        artifact=str(folder),
         executor=here,
         other=other,
         basis=_basis(promised, other, device_changes),

@@ -34,14 +34,9 @@ def _needs(package: str) -> list[str]:
     return [r.name.lower() for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
-def release(told: str) -> str:
-    """The version on the package registry: ``2026.4.1-22077-abc`` is told for 2026.4.1."""
-    return told.partition("-")[0]
-
-
 def write(bundle: Bundle, into: Path) -> str:
     copy_bundle(bundle, into)
-    needed = pins(bundle.runtime, release(bundle.version))
+    needed = pins(bundle.runtime, bundle.version)
     write_text(into / "requirements.txt", "".join(f"{package}=={pinned}\n" for package, pinned in needed.items()))
     write_text(into / "Dockerfile", _dockerfile(bundle))
     units = bundle.promise.device.units

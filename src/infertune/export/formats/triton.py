@@ -103,7 +103,7 @@ def write(bundle: Bundle, into: Path) -> str:
         nvcr.io/nvidia/tritonserver:YY.MM-py3 tritonserver --model-repository=/models
     perf_analyzer -m {bundle.served_name} -i grpc {load}
 
-Take the image whose {bundle.runtime} is nearest to {bundle.version}: the confirmed number belongs to that release and
+Take the image whose {bundle.runtime} is nearest to {bundle.version}: the confirmed number belongs to that release, and
 includes neither network nor scheduler. Requests are collected into batches of {bundle.config["batch"]} for at most the
 time that one batch takes at the confirmed throughput.
 {note}"""

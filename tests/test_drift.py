@@ -1,0 +1,230 @@
+"""Is a promise kept: anchors, what may decide, what changed, and `verify` in virtual time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infertune.core import drift, wire
+from infertune.core.errors import DataError, NotFoundError, NothingFeasible
+from infertune.core.records import Conditions, Failed, Feed, Found, Interval, Job, MeasureJob, Reply, facts
+from infertune.core.space import Point
+from infertune.export.bundle import Promise, complete_bundle
+from infertune.study.verifying import Verdict, verify
+from infertune.testing.clock import FakeClock
+from infertune.testing.executor import FakeExecutor
+from infertune.testing.records import (
+    a_baseline,
+    a_confirmation,
+    a_device,
+    a_measurement,
+    a_model,
+    a_point,
+    noisy,
+)
+
+WINNER = a_point(batch=8, instances=2, cores=1, set_size=1)
+HINT, DEFAULT = "openvino throughput hint", "openvino default"
+HOST = facts(governor="performance", effective_cpus=2)
+
+
+def exactly(value: float) -> Interval:
+    return Interval(value=value, low=value, high=value)
+
+
+def a_promise(anchor_speed: float | None = 100.0) -> Promise:
+    """200 samples/s, beside an anchor of 100."""
+    anchor = None
+    if anchor_speed is not None:
+        anchor = drift.Anchor(
+            name=HINT, point=a_baseline(HINT), throughput=exactly(anchor_speed), ratio=exactly(200.0 / anchor_speed)
+        )
+    return Promise(
+        model=a_model(),
+        point=WINNER,
+        device=a_device(),
+        feed=Feed(seed=0),
+        goal="max throughput",
+        throughput=exactly(200.0),
+        confirmed=True,
+        launches=6,
+        in_flight=2,
+        anchor=anchor,
+        host=HOST,
+    )
+
+
+def a_bundle(folder: Path, promise: Promise) -> Path:
+    (folder / "config.json").write_text(json.dumps({"runtime": "openvino", "files": ["model.xml"], "batch": 8}))
+    complete_bundle(folder, promise)
+    return folder
+
+
+def machine(
+    winner: float, anchor: float, noise: float = 0.0, fails: Callable[[Job], Failed | None] = lambda job: None
+) -> FakeExecutor:
+    rate = {WINNER: winner, a_baseline(HINT): anchor}
+    return FakeExecutor(FakeClock(), lambda point: rate[point], noise=noise, fails=fails)
+
+
+class Upgraded(FakeExecutor):
+    """The same machine with another release of the runtime."""
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        reply = super().run(target, job, timeout_s=timeout_s)
+        if isinstance(reply, Found):
+            return Found(devices=(replace(a_device(target), versions=facts(openvino="2.0")),))
+        return reply
+
+
+def upgraded(winner: float, anchor: float) -> FakeExecutor:
+    rate = {WINNER: winner, a_baseline(HINT): anchor}
+    return Upgraded(FakeClock(), lambda point: rate[point])
+
+
+def verdict(folder: Path, executor: FakeExecutor, promise: Promise | None = None, **more: object) -> Verdict:
+    bundle = a_bundle(folder, promise or a_promise())
+    return verify(bundle, executor=executor, host=HOST, **more)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- anchors
+
+
+def test_the_anchor_is_the_steadiest_baseline() -> None:
+    launches = a_confirmation(
+        {WINNER: noisy(200.0), a_baseline(HINT): noisy(100.0), a_baseline(DEFAULT): noisy(50.0, phase=2)}
+    )
+    found = drift.anchor(WINNER, [(n, a_baseline(n)) for n in (DEFAULT, HINT)], launches)  # type: ignore[arg-type]
+    assert found is not None and found.name == HINT
+    assert found.ratio.low == pytest.approx(2.0, rel=1e-3) and found.ratio.high == pytest.approx(2.0, rel=1e-3)
+
+
+def test_no_anchor_without_three_shared_blocks() -> None:
+    launches = a_confirmation({WINNER: noisy(200.0, 2), a_baseline(HINT): noisy(100.0, 2)})
+    assert drift.anchor(WINNER, [(HINT, a_baseline(HINT))], launches) is None  # type: ignore[arg-type]
+
+
+def test_a_winner_is_not_its_own_anchor() -> None:
+    launches = a_confirmation({a_baseline(HINT): noisy(100.0)})
+    assert drift.anchor(a_baseline(HINT), [(HINT, a_baseline(HINT))], launches) is None  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- what decides
+
+
+def test_a_quiet_machine_keeps_the_promise_at_once(tmp_path: Path) -> None:
+    found = verdict(tmp_path, machine(200.0, 100.0))
+    assert found.kept and found.settled and found.blocks == 6 and found.basis == "anchor"
+    assert found.ratio.value == pytest.approx(1.0, abs=0.01) and found.changes == ()
+
+
+def test_a_slow_spell_of_the_machine_cancels(tmp_path: Path) -> None:
+    found = verdict(tmp_path, machine(140.0, 70.0))
+    assert found.kept and found.relative.value == pytest.approx(1.0, abs=0.01)
+    assert found.ratio.value == pytest.approx(0.7, abs=0.01)
+    assert any("the anchor runs at 0.70x of its speed then" in change for change in found.changes)
+
+
+def test_a_bundle_slower_than_its_anchor_allows_is_broken(tmp_path: Path) -> None:
+    found = verdict(tmp_path, machine(180.0, 100.0))
+    assert not found.kept and found.settled and found.relative.value == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_slower_release_does_not_hide_behind_its_anchor(tmp_path: Path) -> None:
+    found = verdict(tmp_path, upgraded(140.0, 70.0))
+    assert not found.kept and found.basis == "throughput"
+    assert "openvino: 1.0 then, 2.0 now" in found.changes
+
+
+def test_the_environment_of_before_tells_machine_from_release(tmp_path: Path) -> None:
+    slow_machine = verdict(tmp_path, upgraded(140.0, 70.0), before="python", other=machine(140.0, 70.0))
+    assert slow_machine.kept and slow_machine.basis == "before"
+    assert slow_machine.changes == ("openvino: 1.0 then, 2.0 now",)
+    slow_release = verdict(tmp_path, upgraded(140.0, 70.0), before="python", other=machine(200.0, 100.0))
+    assert not slow_release.kept and slow_release.relative.value == pytest.approx(0.7, abs=0.01)
+
+
+def test_a_faster_machine_does_not_hide_a_slower_release(tmp_path: Path) -> None:
+    found = verdict(tmp_path, upgraded(210.0, 105.0), before="python", other=machine(300.0, 150.0))
+    assert not found.kept and found.ratio.value > 1.0
+
+
+def test_an_open_verdict_takes_more_blocks_and_names_the_noise(tmp_path: Path) -> None:
+    found = verdict(tmp_path, machine(194.0, 100.0, noise=0.1))
+    assert found.blocks == 18
+    assert any(change.startswith("noise: launches spread") for change in found.changes)
+
+
+def test_without_an_anchor_the_throughput_decides(tmp_path: Path) -> None:
+    promise = a_promise(anchor_speed=None)
+    assert verdict(tmp_path, machine(195.0, 1.0), promise).kept
+    broken = verdict(tmp_path, machine(190.0, 1.0), promise)
+    assert not broken.kept and broken.basis == "throughput"
+
+
+def test_sides_take_turns_in_going_first(tmp_path: Path) -> None:
+    executor = machine(200.0, 100.0)
+    verdict(tmp_path, executor)
+    points: list[Point] = [job.point for job in executor.jobs if isinstance(job, MeasureJob)]
+    assert [p == WINNER for p in points[:4]] == [True, False, False, True]
+
+
+def test_a_launch_that_fails_ends_it(tmp_path: Path) -> None:
+    crash = Failed(stage="measure", kind="crash", message="the worker died of SIGILL")
+    executor = machine(200.0, 100.0, fails=lambda job: crash if isinstance(job, MeasureJob) else None)
+    with pytest.raises(NothingFeasible, match="SIGILL"):
+        verdict(tmp_path, executor)
+
+
+def test_a_python_without_infertune_is_told(tmp_path: Path) -> None:
+    gone = Failed(stage="load", kind="crash", message="exit code 1")
+    other = machine(1.0, 1.0, fails=lambda job: gone)
+    with pytest.raises(NotFoundError) as caught:
+        verdict(tmp_path, machine(200.0, 100.0), before="/opt/old/bin/python", other=other)
+    assert caught.value.id == "no-infertune-there"
+
+
+def test_a_server_configuration_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_config_list": []}')
+    with pytest.raises(DataError) as caught:
+        verify(tmp_path)
+    assert "--to python" in caught.value.hint
+
+
+def test_a_promise_of_an_older_bundle_has_no_anchor() -> None:
+    plain = wire.to_plain(a_promise())
+    del plain["anchor"], plain["host"]
+    assert wire.from_plain(plain, Promise).anchor is None
+
+
+# ---------------------------------------------------------------- what changed
+
+
+def test_changes_of_the_device() -> None:
+    now = replace(a_device(), units=4, versions=facts(openvino="2.0"))
+    assert drift.device_changes(a_device(), now) == ("CPUs: 2 then, 4 now", "openvino: 1.0 then, 2.0 now")
+
+
+def test_changes_of_the_host_that_matter() -> None:
+    then = facts(governor="performance", load_average="0.1", turbo="on")
+    now = (*facts(governor="powersave", load_average="9"), ("env OMP_NUM_THREADS", "1"))
+    told = drift.host_changes(then, now)
+    assert told == ("governor: performance then, powersave now", "env OMP_NUM_THREADS: not set then, 1 now")
+
+
+def test_foreign_load_and_withheld_time_are_told() -> None:
+    disturbed = replace(a_measurement(), conditions=Conditions(foreign_cpu=0.4, steal=0.1))
+    told = drift.machine_changes([disturbed], exactly(1.0), None)
+    assert told == (
+        "foreign load: other programs used 40% of the CPUs",
+        "the hypervisor withheld 10% of the CPU time",
+    )
+
+
+def test_faster_is_kept() -> None:
+    assert drift.kept([exactly(1.3)], 0.03) and drift.kept([exactly(0.97)], 0.03)
+    assert not drift.kept([exactly(0.969)], 0.03)
