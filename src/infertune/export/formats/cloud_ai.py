@@ -13,7 +13,7 @@ targets = frozenset({"qaic"})
 
 
 def write(bundle: Bundle, into: Path) -> str:
-    """The back end's parameters are those of "QAic backend" on docs.qualcomm.com."""
+    """Parameters are those that docs.qualcomm.com gives for `backend: "qaic"`."""
     copy_bundle(bundle, into)
     point = bundle.promise.point
     folder = into / "model_repository" / bundle.served_name
