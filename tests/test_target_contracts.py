@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from infertune.core.goal import parse_goal
-from infertune.core.records import BuildJob, Feed, MeasureJob, Model
+from infertune.core.records import BuildJob, Feed, InferJob, MeasureJob, Model
 from infertune.core.space import Space, Value
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.shell import LocalShell
@@ -141,3 +142,37 @@ def test_more_threads_than_cpus_are_illegal(model: Model) -> None:
     space = four_cpus("openvino", model)
     reason = space.why_illegal(space.seeds[0].but(cores=4, instances=2))
     assert reason == "cores x instances must not exceed the 4 CPUs this process may use"
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Inputs of several kinds: samples, a state with the batch on axis 1, and a scalar, as speech models have."""
+    from onnx import TensorProto
+    from onnx.helper import make_node
+
+    import tiny_graphs as tiny
+
+    nodes = [make_node("ReduceSum", ["state", "axis"], ["s"], keepdims=0), make_node("Cast", ["rate"], ["r"], to=1),
+             make_node("MatMul", ["x", "w"], ["m"]), make_node("Add", ["m", "s"], ["a"]),
+             make_node("Mul", ["a", "r"], ["y"])]  # fmt: skip
+    inputs = [tiny.value("x", ("batch", 8)), tiny.value("state", (2, "batch", 4)),
+              tiny.value("rate", (), TensorProto.INT64)]  # fmt: skip
+    stored = [tiny.weight("w", 8, 4), tiny.constant("axis", 0)]
+    made = tiny.model(nodes, inputs, [tiny.value("y", ("batch", 4))], stored)
+    return describe(tiny.save(made, tmp_path_factory.mktemp("mixed") / "m.onnx"), shapes={})
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_scalars_and_batches_on_other_axes_reach_the_runtime(
+    mixed: Model, tmp_path: Path, name: str, batch: int
+) -> None:
+    target = find_target(name)
+    point = four_cpus(name, mixed).seeds[0].but(batch=batch, precision="f32", cores=1, instances=1)
+    target.build(BuildJob(model=mixed, point=point, into=str(tmp_path)), LocalShell())
+    job = MeasureJob(model=mixed, point=point, artifact=str(tmp_path), plan=QUICK, feed=Feed(seed=0))
+    assert target.measure(job, MonotonicClock(), LocalShell()).batch == batch
+    saved = tmp_path / "out.npz"
+    target.infer(InferJob(model=mixed, point=point, artifact=str(tmp_path), feed=Feed(seed=0), count=1,
+                          into=str(saved)), LocalShell())  # fmt: skip
+    assert np.load(saved)["y.0"].shape == (batch, 4)

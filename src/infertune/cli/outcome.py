@@ -48,7 +48,8 @@ def _no_winner(study: Study) -> NothingFeasible:
     tried = counted(found.counts.trials, "point")
     if found.nearest is None:
         reasons = "; ".join(f"{group.kind} at {group.stage}: {group.message}" for group in found.failures[:2])
-        hint = f"reasons: {reasons}" if reasons else "give it a larger --budget"
+        needs = "; where the model needs certain values, give them with --inputs DATA.npz"
+        hint = f"reasons: {reasons}{needs}" if reasons else "give it a larger --budget"
         return NothingFeasible("nothing-ran", f"none of {tried} gave a figure", hint=hint)
     closest = found.nearest
     return NothingFeasible(

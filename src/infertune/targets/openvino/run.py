@@ -111,7 +111,7 @@ class OvSession:
         self._done: SimpleQueue[tuple[int, int]] = SimpleQueue()
         names = [next(n for n in port.get_names() if n in pool[0]) for port in self._compiled.inputs]
         self._tensors = [
-            [ov.Tensor(np.ascontiguousarray(inputs[name]), shared_memory=True) for name in names] for inputs in pool
+            [ov.Tensor(np.asarray(inputs[name], order="C"), shared_memory=True) for name in names] for inputs in pool
         ]
         self._next = 0
         self._enqueue: list[int] = []
