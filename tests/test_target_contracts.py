@@ -109,7 +109,7 @@ def test_knobs_reach_openvino(model: Model, tmp_path: Path, values: dict[str, Va
 
 def test_bf16_reaches_openvino_where_the_cpu_has_it(model: Model, tmp_path: Path) -> None:
     offered = find_target("openvino").probe(LocalShell())[0].precisions
-    for precision in offered:
+    for precision in set(offered) - {"int8"}:
         folder = tmp_path / precision
         folder.mkdir()
         assert read_back("openvino", model, folder, precision=precision)["precision"] == precision

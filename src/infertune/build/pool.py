@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from infertune.build.cache import ArtifactCache
 from infertune.core.errors import StorageError
-from infertune.core.records import Artifact, BuildJob, Built, Failed, Model, Saved
+from infertune.core.records import Artifact, BuildJob, Built, Failed, Feed, Model, Saved
 from infertune.core.seams import Clock, Executor
 from infertune.core.space import Point
+from infertune.core.subjects import SEEDED
 from infertune.edge.files import ensure_folder, free_bytes
 
 RESERVE_BYTES = 256 * 2**20
@@ -25,12 +26,13 @@ CROWDED = frozenset({"memory", "crash"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildTask:
-    """Build ``model`` for ``point``; ``key`` is the artifact's (`keys.artifact_key`)."""
+    """Build ``model`` for ``point``; ``key`` is the artifact's (`keys.artifact_key`), ``feed`` for calibration."""
 
     key: str
     model: Model
     point: Point
     timeout_s: float
+    feed: Feed = SEEDED
 
 
 def build_one(task: BuildTask, executor: Executor, cache: ArtifactCache, clock: Clock) -> Built:
@@ -44,7 +46,7 @@ def _build(task: BuildTask, executor: Executor, cache: ArtifactCache, clock: Clo
     scratch = cache.scratch()
     began = clock.now_ns()
     try:
-        job = BuildJob(model=task.model, point=task.point, into=str(scratch))
+        job = BuildJob(model=task.model, point=task.point, into=str(scratch), feed=task.feed)
         reply = executor.run(task.point.target, job, timeout_s=task.timeout_s)
         build_s = (clock.now_ns() - began) / 1e9
         if isinstance(reply, Saved):

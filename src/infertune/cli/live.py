@@ -21,6 +21,7 @@ from infertune.edge.clock import MonotonicClock
 _BARS = " ▁▂▃▄▅▆▇█"
 _PHASES = {
     "prepare": "reading the model, finding devices",
+    "build": "building",
     "search": "searching",
     "race": "racing the leaders",
     "verify": "checking outputs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from infertune.core import caveats, choice, history, stats, tallies, verdict
+from infertune.core import caveats, choice, guard, history, stats, tallies, verdict
 from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.goal import Goal
@@ -43,7 +43,7 @@ def _assembled(entries: Sequence[Entry], reading: Reading, chosen: Choice) -> An
         fidelity_floor=terms.goal.fidelity_floor,
         nearest=None if winner else nearest(terms, map(choice.all_runs, reading.trials)),
         counts=tallies.counts(reading),
-        failures=tallies.failures(reading.trials),
+        failures=tallies.failures(guard.judged(reading.trials, terms)),
         flags=tallies.flags(reading.launches),
         spent=history.spent(entries),
         budget_s=history.budget_s(entries),

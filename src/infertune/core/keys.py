@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from infertune.core.records import Question
+from infertune.core.records import Question, SpaceFact
 from infertune.core.space import Point
 
 
@@ -26,10 +26,19 @@ def point_key(point: Point) -> str:
 
 
 def artifact_key(question: Question, point: Point) -> str:
-    """Key of a built artifact: the model, the bound shapes, the target, its toolchain and the build-stage knobs."""
+    """Key of a built artifact: the model, the bound shapes, the target, its toolchain and the build-stage knobs.
+
+    A calibrated artifact also depends on the person's inputs; seeded calibration is the same whatever the seed.
+    """
     space = next(s for s in question.spaces if (s.target, s.device) == (point.target, point.device))
     device = next(d for d in question.devices if (d.target, d.name) == (point.target, point.device))
     build = {knob.name for knob in space.knobs if knob.stage == "build"}
     settings = [(name, value) for name, value in point.settings if name in build]
     model = question.model
-    return digest([model.digest, model.batch_symbol, model.shapes, point.target, device.versions, settings])
+    parts = [model.digest, model.batch_symbol, model.shapes, point.target, device.versions, settings]
+    return digest([*parts, question.feed.digest] if calibrated(space, point) else parts)
+
+
+def calibrated(space: SpaceFact, point: Point) -> bool:
+    """Whether the point's artifact is calibrated on inputs."""
+    return any(point.get(knob.name, knob.default) in knob.calibrated for knob in space.knobs)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from infertune.core.space import Point, Value
+from infertune.core.subjects import SEEDED
 from infertune.core.subjects import Device as Device
 from infertune.core.subjects import Feed as Feed
 from infertune.core.subjects import Model as Model
@@ -63,11 +64,12 @@ class DescribeJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildJob:
-    """Build ``model`` for ``point`` into the empty folder ``into``."""
+    """Build ``model`` for ``point`` into the empty folder ``into``; ``feed`` is what calibration may draw from."""
 
     model: Model
     point: Point
     into: str
+    feed: Feed = SEEDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +243,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
-    """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs."""
+    """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs.
+
+    ``metric`` is what the person's own measure of closeness says, where there is one: it counts instead of the cosine.
+    """
 
     point: Point
     cosine: float
@@ -250,6 +255,12 @@ class Fidelity:
     top1: float | None
     inputs: int
     reason: str = ""
+    metric: float | None = None
+
+    @property
+    def value(self) -> float:
+        """What the limit on fidelity is compared with."""
+        return self.cosine if self.metric is None else self.metric
 
 
 # ---------------------------------------------------------------- the study's record (append-only)
@@ -263,6 +274,7 @@ class KnobFact:
     values: tuple[Value, ...]
     doc: str
     spelling: str
+    calibrated: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

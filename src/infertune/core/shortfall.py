@@ -10,7 +10,7 @@ from infertune.core import words
 from infertune.core.findings import Nearest
 from infertune.core.goal import Limit, latency_percent, metric_value, worst_excess
 from infertune.core.history import Sample
-from infertune.core.verdict import Terms, cosine
+from infertune.core.verdict import Terms, fidelity_of
 
 
 def nearest(terms: Terms, samples: Iterable[Sample]) -> Nearest | None:
@@ -32,13 +32,13 @@ def _limits(terms: Terms) -> tuple[Limit, ...]:
 def _excess(terms: Terms, sample: Sample, limit: Limit) -> float:
     if limit.metric != "fidelity":
         return worst_excess(replace(terms.goal, limits=(limit,)), sample.point, sample.measurements)
-    found = cosine(terms, sample.point)
+    found = fidelity_of(terms, sample.point)
     return 0.0 if found is None else limit.excess(found)
 
 
 def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
     if limit.metric == "fidelity":
-        found = cosine(terms, sample.point)
+        found = fidelity_of(terms, sample.point)
         return "not checked" if found is None else f"{found:.4f}"
     if limit.metric in ("batch", "cores"):
         return str(sample.point.number(limit.metric, 1))

@@ -49,6 +49,7 @@ class Knob:
 
     ``values`` is what a search tries; ``allowed`` what a person may ask for (never less than ``values``).
     ``stage`` says whether a new value needs a new artifact. ``spelling`` is the name the tool underneath uses.
+    ``calibrated``: values of a build knob whose artifact also depends on the inputs it is calibrated with.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Knob:
     allowed: tuple[Value, ...] | IntRange | TextForm
     doc: str
     spelling: str
+    calibrated: tuple[Value, ...] = ()
 
     def with_values(self, values: tuple[Value, ...]) -> Knob:
         """The same knob, searched over ``values``. Raises `UsageError` for a value outside ``allowed``."""

@@ -72,7 +72,7 @@ class Model:
     """A prepared ONNX file and its digest.
 
     ``batch_symbol`` is the symbol of the batch dimension, None when the batch is fixed at ``fixed_batch``.
-    ``shapes`` binds every other symbol.
+    ``shapes`` binds every other symbol. ``traits`` says what it computes with (`prepare.traits`).
     """
 
     path: str
@@ -86,6 +86,7 @@ class Model:
     opset: int
     parameters: int
     weight_bytes: int
+    traits: tuple[str, ...] = ()
 
     def dims(self, tensor: TensorSpec, batch: int) -> tuple[int, ...]:
         """The concrete shape of an input at ``batch``. Raises KeyError for a symbol that nothing binds."""
@@ -97,10 +98,17 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """Where inputs come from: an ``.npz`` with one array per input (first axis: samples), or a seed."""
+    """Where inputs come from: an ``.npz`` with one array per input (first axis: samples), or a seed.
+
+    ``digest`` is the file's SHA-256.
+    """
 
     seed: int
     path: str | None = None
+    digest: str | None = None
+
+
+SEEDED = Feed(seed=0)
 
 
 # ---------------------------------------------------------------- devices

@@ -79,18 +79,25 @@ def relation(found: Interval) -> Relation:
 
 
 def faithful(terms: Terms, point: Point) -> bool:
-    """False for a point whose outputs are known to be too far from the reference; see `cosine`."""
-    found = cosine(terms, point)
+    """False for a point whose outputs are known to be too far from the reference; see `fidelity_of`."""
+    found = fidelity_of(terms, point)
     return found is None or found >= terms.goal.fidelity_floor
 
 
-def cosine(terms: Terms, point: Point) -> float | None:
+def fidelity_of(terms: Terms, point: Point) -> float | None:
     """A point's own check, else the worst one of points with the same arithmetic; None where nothing was checked."""
+    found = check_of(terms, point)
+    return None if found is None else found.value
+
+
+def check_of(terms: Terms, point: Point) -> Fidelity | None:
+    """The check that counts for a point; see `fidelity_of`."""
     own = terms.fidelities.get(point)
     if own is not None:
-        return own.cosine
+        return own
     ours = arithmetic(point, terms.spaces)
-    return min((f.cosine for p, f in terms.fidelities.items() if arithmetic(p, terms.spaces) == ours), default=None)
+    same = (f for p, f in terms.fidelities.items() if arithmetic(p, terms.spaces) == ours)
+    return min(same, key=lambda found: found.value, default=None)
 
 
 def arithmetic(point: Point, spaces: Sequence[SpaceFact]) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from infertune.core.errors import DataError, UsageError, quoted
 from infertune.core.records import Model, TensorSpec
 from infertune.prepare import bounds, source, symbols
 from infertune.prepare.shapes import bind
+from infertune.prepare.traits import traits
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -74,6 +75,7 @@ def describe(
         opset=opened.opset,
         parameters=opened.parameters,
         weight_bytes=opened.weight_bytes,
+        traits=traits(opened.proto),
     )
     _check_sizes(model)
     return model

@@ -25,13 +25,13 @@ from infertune.core.records import (
 )
 from infertune.core.seams import Clock, Executor
 from infertune.core.space import Point
+from infertune.prepare.calibration import CHECKED
 from infertune.study.journal import Journal
 from infertune.study.question import Setting
 from infertune.verify.outputs import compare_outputs
 
 BUILD_TIMEOUT_S = 900.0
 LAUNCH_TIMEOUT_S = 120.0  # beyond the plan's own cap: starting, loading, compiling, the first request
-CHECK_SAMPLES = 16
 MOST_BUILDERS = 4  # side by side: more would only fight for memory
 
 
@@ -55,11 +55,19 @@ class Bench:
             self.build([point])
         return self._artifacts[key]
 
-    def build(self, points: Sequence[Point]) -> None:
-        """Build what the points need and this run does not know yet, several artifacts side by side."""
+    def knows(self, points: Sequence[Point]) -> bool:
+        """Whether nothing has to be built for the points: this run knows their artifacts, or the cache does."""
+        keys_ = {self._key(p) for p in points} - self._artifacts.keys()
+        return all(self._cache.find(key) is not None for key in keys_)
+
+    def build(self, points: Sequence[Point], *, most_s: float = BUILD_TIMEOUT_S) -> None:
+        """Build what the points need and this run does not know yet, several artifacts side by side.
+
+        A build that takes longer than ``most_s`` seconds has failed.
+        """
         question = self._setting.question
         tasks = [
-            BuildTask(key=self._key(p), model=question.model, point=p, timeout_s=BUILD_TIMEOUT_S)
+            BuildTask(key=self._key(p), model=question.model, point=p, timeout_s=most_s, feed=question.feed)
             for p in points
             if self._key(p) not in self._artifacts
         ]
@@ -125,7 +133,7 @@ class Bench:
         return plain.but(batch=point.number("batch", 1), precision="f32")
 
     def _count(self, point: Point) -> int:
-        return max(2, -(-CHECK_SAMPLES // max(1, point.number("batch", 1))))
+        return max(2, -(-CHECKED // max(1, point.number("batch", 1))))
 
     def _infer(self, point: Point, into: str) -> Failed | None:
         artifact = self.artifact(point)

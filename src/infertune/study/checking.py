@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from infertune.core import history
+from infertune.core import history, verdict
 from infertune.core.records import Checked, Fidelity
 from infertune.core.space import Point
 from infertune.measure import race as racing
-from infertune.study.loop import Loop
+
+if TYPE_CHECKING:
+    from infertune.study.loop import Loop
 
 _EXACT = ("f32",)
 
 
+def is_exact(point: Point) -> bool:
+    """Whether the point computes as the reference does."""
+    return point.get("precision", "f32") in _EXACT
+
+
 def faithful_leaders(loop: Loop, scores: Mapping[Point, Sequence[float]]) -> list[Point]:
-    """Entrants to the race whose outputs are right; an unfaithful precision is dropped with all its points."""
+    """Entrants to the race whose outputs are right; an unfaithful precision is dropped with all its points.
+
+    The search asks too, before each step: what comes near the lead is checked before more time goes to its kind.
+    """
     bad: set[tuple[object, ...]] = set()
     good: set[tuple[object, ...]] = set()
     while True:
@@ -34,7 +45,10 @@ def arithmetic(loop: Loop, point: Point) -> tuple[object, ...]:
 
 
 def _trusted(loop: Loop, point: Point) -> bool:
-    return point.get("precision", "f32") in _EXACT or check(loop, point)
+    if is_exact(point):
+        return True
+    known = verdict.check_of(loop.terms(), point)
+    return check(loop, point) if known is None else loop.faithful(point)
 
 
 def check(loop: Loop, point: Point) -> bool:
@@ -43,13 +57,13 @@ def check(loop: Loop, point: Point) -> bool:
     if known is None:
         loop.on_phase("verify", str(point))
     fidelity: Fidelity = known or loop.bench.check(point)
-    return fidelity.cosine >= loop.setting.goal.fidelity_floor
+    return fidelity.value >= loop.setting.goal.fidelity_floor
 
 
 def check_baseline(loop: Loop, point: Point) -> None:
     """A baseline may be recommended too; its outputs are those of any point with the same arithmetic."""
     checked = history.fidelities(loop.journal.entries)
-    if point.get("precision", "f32") in _EXACT or point in checked:
+    if is_exact(point) or point in checked:
         return
     twin = next((f for p, f in checked.items() if arithmetic(loop, p) == arithmetic(loop, point)), None)
     if twin is None:

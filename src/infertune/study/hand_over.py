@@ -90,7 +90,7 @@ def _artifact(executor: Executor, question: Question, point: Point) -> Artifact:
         raise NotFoundError(
             "model-not-found", f"`{shown(path)}` is gone and its build is not cached any more", hint="put it back"
         )
-    task = BuildTask(key=key, model=question.model, point=point, timeout_s=BUILD_TIMEOUT_S)
+    task = BuildTask(key=key, model=question.model, point=point, timeout_s=BUILD_TIMEOUT_S, feed=question.feed)
     built = build_one(task, executor, cache, MonotonicClock()).outcome
     if isinstance(built, Failed):
         raise DataError("build-failed", f"building the winner again failed: {built.message}", hint="tune again")

@@ -6,19 +6,22 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from infertune.core import audit, history
+from infertune.core import audit, guard, history, verdict
 from infertune.core.records import Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.space import Point
 from infertune.core.standing import WITHIN, Standing, standing
+from infertune.core.verdict import Terms
 from infertune.measure import again
 from infertune.measure import plan as planning
 from infertune.measure import race as racing
-from infertune.study.bench import Bench
+from infertune.study import checking
+from infertune.study.bench import BUILD_TIMEOUT_S, Bench
 from infertune.study.journal import Journal
 from infertune.study.question import Setting
 
 OnPhase = Callable[[str, str], None]
+LEAST_BUILD_S = 30.0
 _FIRST_GUESS_S = 2.0  # launch overhead assumed before any launch was seen
 
 
@@ -53,6 +56,11 @@ class Loop:
     def asked(self) -> set[Point]:
         """Points that the strategy asked for; baselines and references measured on top do not count as trials spent."""
         return {p for e in self.journal.entries if isinstance(e.event, Round) for p in e.event.points}
+
+    def tried(self) -> tuple[Trial, ...]:
+        """Trials without those that were only built, as references for fidelity checks are."""
+        asked = self.asked()
+        return tuple(trial for trial in self.trials() if trial.launches or trial.point in asked)
 
     def baselines(self) -> list[Point]:
         return [b.point for space in self.setting.spaces for b in space.baselines]
@@ -94,9 +102,17 @@ class Loop:
         """Not known to break a limit, nor to be unfaithful."""
         return self.standing(point).state != "beyond" and self.faithful(point)
 
+    def terms(self) -> Terms:
+        """Goal and checks so far."""
+        return Terms(
+            goal=self.setting.goal,
+            spaces=self.setting.question.spaces,
+            fidelities=history.fidelities(self.journal.entries),
+        )
+
     def faithful(self, point: Point) -> bool:
-        checked = history.fidelities(self.journal.entries).get(point)
-        return checked is None or checked.cosine >= self.setting.goal.fidelity_floor
+        """False once its outputs, or those of a point with the same arithmetic, are known to be wrong."""
+        return verdict.faithful(self.terms(), point)
 
     # ------------------------------------------------------------ search
 
@@ -115,15 +131,21 @@ class Loop:
                 return f"all {self.max_trials} trials are spent"
             if self.left_s <= self.reserve_s():
                 return "the time for searching is spent"
+            checking.faithful_leaders(self, self.scores())
             began = self.clock.now_ns()
-            points = self.strategy(self.setting.spaces, self.trials(), self.setting.goal, 1, self.setting.question.seed)
-            fresh = self._legal_and_new(points)
+            fresh = self._legal_and_new(self._proposed())
             if not fresh:
                 return "the strategy has nothing left to try"
             self.journal.append(Round(points=tuple(fresh), think_s=(self.clock.now_ns() - began) / 1e9))
             self._screen(fresh)
             self._look_again()
         return "interrupted"
+
+    def _proposed(self) -> Sequence[Point]:
+        """What the strategy wants next; points with wrong outputs are failures to it and not offered again."""
+        terms = self.terms()
+        spaces, seen = guard.narrowed(self.setting.spaces, terms), guard.judged(self.tried(), terms)
+        return self.strategy(spaces, seen, self.setting.goal, 1, self.setting.question.seed)
 
     def _look_again(self) -> None:
         """Between rounds: the anchor when it is due, and one launch that other programs disturbed some time ago."""
@@ -142,7 +164,7 @@ class Loop:
                 self._launch(point, "screen")
 
     def _legal_and_new(self, points: Sequence[Point]) -> list[Point]:
-        known = {trial.point for trial in self.trials()}
+        known = {trial.point for trial in self.tried()}
         return [
             p
             for p in dict.fromkeys(points)
@@ -156,7 +178,9 @@ class Loop:
             self._screen(self._legal_and_new(rounds[-1].points))
 
     def _screen(self, points: Sequence[Point]) -> None:
-        self.bench.build(points)
+        if not self.bench.knows(points):
+            self.on_phase("build", ", ".join(map(str, points)))
+        self.bench.build(points, most_s=self._most_build_s())
         for point in points:
             self._launch(point, "screen")
 
@@ -164,6 +188,12 @@ class Loop:
         if not self.stop():
             self.on_phase("search", str(point))
             self.bench.launch(point, purpose, 0, self.plans.screen)
+
+    def _most_build_s(self) -> float:
+        """Once there is something to answer with, no build may take more than half of what is left for searching."""
+        if not self.scores():
+            return BUILD_TIMEOUT_S
+        return min(BUILD_TIMEOUT_S, max(LEAST_BUILD_S, (self.left_s - self.reserve_s()) / 2))
 
     # ------------------------------------------------------------ blocks
 

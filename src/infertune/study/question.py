@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from infertune.core.errors import InfertuneError, NothingFeasible, UsageError, nearest
 from infertune.core.goal import RATE, Goal
@@ -23,6 +24,7 @@ from infertune.core.records import (
 from infertune.core.seams import Executor, Target
 from infertune.core.space import Space, Value
 from infertune.edge.clock import wall_clock
+from infertune.edge.files import file_digest
 from infertune.edge.host import host_facts
 from infertune.targets import discover, find_target, missing
 
@@ -120,7 +122,15 @@ def make_spaces(
 def space_fact(space: Space) -> SpaceFact:
     legal, raw = space.size()
     knobs = tuple(
-        KnobFact(name=k.name, stage=k.stage, default=k.default, values=k.values, doc=k.doc, spelling=k.spelling)
+        KnobFact(
+            name=k.name,
+            stage=k.stage,
+            default=k.default,
+            values=k.values,
+            doc=k.doc,
+            spelling=k.spelling,
+            calibrated=k.calibrated,
+        )
         for k in space.knobs
     )
     return SpaceFact(
@@ -141,6 +151,12 @@ def _supported(goal: Goal) -> None:
             "`max rate` cannot be tuned for yet: no launch measures the highest rate that a point sustains",
             hint="take `max throughput` with a limit such as `p99 < 50 ms`",
         )
+
+
+def _feed(seed: int, inputs: str | None) -> Feed:
+    """A file that is missing is told by the worker that reads it."""
+    path = absolute(inputs)
+    return Feed(seed=seed, path=path, digest=file_digest(Path(path)) if path and os.path.isfile(path) else None)
 
 
 def make_setting(
@@ -171,7 +187,7 @@ def make_setting(
         goal=str(goal),
         strategy=strategy,
         seed=seed,
-        feed=Feed(seed=seed, path=absolute(inputs)),
+        feed=_feed(seed, inputs),
         host=host_facts(),
         made_at=wall_clock(),
         version=version,

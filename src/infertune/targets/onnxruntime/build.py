@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 from infertune.core.records import BuildJob, Saved, facts
+from infertune.targets.int8 import NONE, QUANTISATION
 from infertune.targets.onnxruntime.knobs import MODEL_FILE
+from infertune.targets.onnxruntime.quantise import quantised
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -28,19 +31,29 @@ def bind_shapes(options: ort.SessionOptions, shapes: tuple[tuple[str, int], ...]
 
 
 def optimise(job: BuildJob) -> Saved:
-    """Write the optimised model into ``job.into``. Raises what ONNX Runtime raises."""
+    """Write the optimised model into ``job.into``, quantised before if asked. Raises what ONNX Runtime raises."""
+    level = str(job.point["optimisation"])
+    if job.point[QUANTISATION] == NONE:
+        save_optimised(job.model.path, job, level, job.into)
+    else:
+        with tempfile.TemporaryDirectory(prefix="infertune-int8-") as folder:
+            save_optimised(job.model.path, job, "basic", folder)
+            save_optimised(quantised(os.path.join(folder, MODEL_FILE), job, folder), job, level, job.into)
+    return Saved(files=tuple(sorted(os.listdir(job.into))), facts=facts(optimisation=level))
+
+
+def save_optimised(source: str, job: BuildJob, level: str, folder: str) -> None:
+    """Write the model at ``source`` into ``folder`` with the optimisations of ``level`` applied, shapes bound."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    level = str(job.point["optimisation"])
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[level])
     bind_shapes(options, job.model.shapes)
-    path = os.path.join(job.into, MODEL_FILE)
+    path = os.path.join(folder, MODEL_FILE)
     options.optimized_model_filepath = path
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS_FILE)
     options.add_session_config_entry(
         "session.optimized_model_external_initializers_min_size_in_bytes", str(_EXTERNAL_FROM_BYTES)
     )
-    ort.InferenceSession(job.model.path, options, providers=["CPUExecutionProvider"])
-    return Saved(files=tuple(sorted(os.listdir(job.into))), facts=facts(optimisation=level))
+    ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from infertune.core.records import Device, Model
-from infertune.core.space import AUTO, Baseline, Knob, Point, Rule, Space
+from infertune.core.space import AUTO, Baseline, Knob, Point, Rule, Space, Value
 from infertune.targets.cpu import EXPLICIT, batch_knob, diagonal, layout_knobs, layout_rules, only_explicit
+from infertune.targets.int8 import INT8, can_quantise, is_convolutional, quantisation_knob, quantisation_rules
 
 SEED_BATCHES = (1, 8)
 MODEL_FILE = "model.onnx"
+DYNAMIC, STATIC = "dynamic", "static"
+WAYS = (DYNAMIC, STATIC)
 ORIGINAL = "default"  # the preset that loads the model exactly as a person would
+
+
+def ways(model: Model) -> tuple[str, ...]:
+    """What suits the model by the runtime's own advice: static for convolutions, dynamic for everything else."""
+    if not can_quantise(model):
+        return ()
+    return (STATIC,) if is_convolutional(model) else (DYNAMIC,)
 
 
 def knobs(model: Model, device: Device) -> tuple[Knob, ...]:
@@ -35,10 +45,18 @@ def knobs(model: Model, device: Device) -> tuple[Knob, ...]:
             name="precision",
             stage="run",
             default="f32",
-            values=("f32",),
-            allowed=("f32",),
-            doc="Arithmetic of the model as exported; this runtime does not change it on a CPU.",
+            values=(INT8, "f32") if ways(model) else ("f32",),
+            allowed=(INT8, "f32"),
+            doc="`f32`: arithmetic of the model as exported, which this runtime does not change on a CPU.",
             spelling="the model's own types",
+        ),
+        quantisation_knob(
+            WAYS,
+            ways(model),
+            (STATIC,),
+            doc="int8 by ONNX Runtime's tools: `dynamic` finds the ranges of activations anew in every request, "
+            "`static` was calibrated on `--inputs` or seeded ones.",
+            spelling="onnxruntime.quantization",
         ),
         batch_knob(model),
         *layout_knobs(
@@ -116,6 +134,8 @@ def knobs(model: Model, device: Device) -> tuple[Knob, ...]:
 def rules(units: int) -> tuple[Rule, ...]:
     return (
         *layout_rules(units),
+        *quantisation_rules(),
+        only_explicit("precision", "f32"),
         Rule(
             reason="weights can only be shared between several instances",
             holds=lambda v: v["weights"] == "separate" or (isinstance(v["instances"], int) and v["instances"] > 1),
@@ -137,8 +157,11 @@ def space_for(model: Model, device: Device) -> Space:
     """The space, with seeds on the cores x instances = CPUs diagonal and the runtime's default as baseline."""
     bare = Space(target="onnxruntime", device=device.name, knobs=knobs(model, device), rules=rules(device.units))
     batches = SEED_BATCHES if model.batch_symbol is not None else (model.fixed_batch,)
+    kinds: list[dict[str, Value]] = [{}]
+    kinds += [{"precision": INT8, "quantisation": way} for way in ways(model)]
     seeds: list[Point] = [
-        bare.point(batch=batch, cores=cores, instances=instances, set_size=1)
+        bare.point(**kind, batch=batch, cores=cores, instances=instances, set_size=1)
+        for kind in kinds
         for batch in batches
         for cores, instances in diagonal(device.units)
     ]

@@ -17,7 +17,7 @@ def found() -> tuple[Device, ...]:
             title=host.cpu,
             units=host.effective_cpus,
             memory_bytes=host.memory_bytes,
-            precisions=("f32",),
+            precisions=("f32", "int8"),
             versions=facts(onnxruntime=onnxruntime.__version__),
             facts=facts(providers=", ".join(onnxruntime.get_available_providers())),
         ),

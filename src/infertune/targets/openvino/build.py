@@ -1,4 +1,4 @@
-"""Build: the model converted once to OpenVINO's own format, shapes bound, the batch left open.
+"""Build: the model converted once to OpenVINO's own format, shapes bound, the batch left open; quantised if asked.
 
 Why not the compiled blob: see docs/decisions/0001-openvino-artifact.md (it loads slower and holds weights twice).
 """
@@ -9,7 +9,9 @@ import os
 from typing import TYPE_CHECKING
 
 from infertune.core.records import BuildJob, Model, Saved
+from infertune.targets.int8 import NONE, QUANTISATION
 from infertune.targets.openvino.knobs import MODEL_FILE
+from infertune.targets.openvino.quantise import quantised
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -38,5 +40,7 @@ def convert(job: BuildJob) -> Saved:
 
     network = ov.Core().read_model(job.model.path)
     bind(network, job.model, None)
+    if job.point[QUANTISATION] != NONE:
+        network = quantised(network, job)
     ov.save_model(network, os.path.join(job.into, MODEL_FILE), compress_to_fp16=False)
     return Saved(files=tuple(sorted(os.listdir(job.into))))

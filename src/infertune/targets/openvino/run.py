@@ -14,6 +14,7 @@ from infertune.core.records import InferJob, MeasureJob, Phase, RawNs
 from infertune.core.seams import Clock
 from infertune.core.space import Point
 from infertune.targets.cpu import EXPLICIT
+from infertune.targets.int8 import INT8
 from infertune.targets.openvino.build import bind
 from infertune.targets.openvino.knobs import MODEL_FILE, PRESETS
 
@@ -41,10 +42,11 @@ def properties(point: Point) -> dict[str, str | int | bool]:
         hint = PRESETS[preset]
         return {} if hint is None else {"PERFORMANCE_HINT": hint}
     instances = point.number("instances")
+    arithmetic = {} if point["precision"] == INT8 else {"INFERENCE_PRECISION_HINT": str(point["precision"])}
     return {
         "NUM_STREAMS": instances,
         "INFERENCE_NUM_THREADS": instances * point.number("cores"),
-        "INFERENCE_PRECISION_HINT": str(point["precision"]),
+        **arithmetic,
         "ENABLE_CPU_PINNING": _YES[str(point["pinning"])],
         "ENABLE_HYPER_THREADING": _YES[str(point["hyper_threading"])],
         "EXECUTION_MODE_HINT": str(point["execution_mode"]).upper(),

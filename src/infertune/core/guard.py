@@ -1,0 +1,69 @@
+"""The fidelity guard: what a search is told once the outputs of an arithmetic are known to be wrong.
+
+An arithmetic (`verdict.arithmetic`) is checked at one of its points and judged for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from infertune.core import verdict
+from infertune.core.records import Failed, Launch, Measurement, Trial
+from infertune.core.space import Point, Rule, Space, Value
+from infertune.core.verdict import Terms
+
+Parts = Mapping[str, Value]
+
+
+def wrong_points(terms: Terms) -> list[Point]:
+    """Checked points whose outputs are too far from the reference, in the order of their checks."""
+    return [point for point in terms.fidelities if not verdict.faithful(terms, point)]
+
+
+def narrowed(spaces: Sequence[Space], terms: Terms) -> tuple[Space, ...]:
+    """The spaces without the points that share an arithmetic with wrong outputs."""
+    wrong = wrong_points(terms)
+    return tuple(_without(space, wrong) for space in spaces) if wrong else tuple(spaces)
+
+
+def _without(space: Space, wrong: Iterable[Point]) -> Space:
+    ours = [_parts(space, p) for p in wrong if (p.target, p.device) == (space.target, space.device)]
+    rules = tuple(_excluding(parts) for parts in {tuple(sorted(parts.items())): parts for parts in ours}.values())
+    return replace(space, rules=(*space.rules, *rules)) if rules else space
+
+
+def _parts(space: Space, point: Point) -> Parts:
+    """The values of the knobs that decide what a point computes."""
+    names = {knob.name for knob in space.knobs if knob.stage == "build"} | {"precision", "execution_mode"}
+    return {name: value for name, value in point.settings if name in names}
+
+
+def _excluding(parts: Parts) -> Rule:
+    spelled = " ".join(f"{name}={value}" for name, value in sorted(parts.items()))
+    return Rule(
+        reason=f"{spelled} gives wrong outputs",
+        holds=lambda values: any(values.get(name) != value for name, value in parts.items()),
+    )
+
+
+def judged(trials: Iterable[Trial], terms: Terms) -> tuple[Trial, ...]:
+    """Trials in which launches of points with wrong outputs count as failed: how fast they were is no figure."""
+    return tuple(trial if verdict.faithful(terms, trial.point) else _condemned(trial, terms) for trial in trials)
+
+
+def _condemned(trial: Trial, terms: Terms) -> Trial:
+    failed = wrong_output(trial.point, terms)
+    launches = tuple(_failed(launch, failed) for launch in trial.launches)
+    return replace(trial, launches=launches)
+
+
+def _failed(launch: Launch, failed: Failed) -> Launch:
+    return replace(launch, outcome=failed, flags=()) if isinstance(launch.outcome, Measurement) else launch
+
+
+def wrong_output(point: Point, terms: Terms) -> Failed:
+    """The failure of a point whose outputs are too far from the reference."""
+    found = verdict.check_of(terms, point)
+    told = (found.reason if found else "") or f"fidelity {found.value if found else 0.0:.4f}"
+    return Failed(stage="verify", kind="output", message=f"{told}; the limit is {terms.goal.fidelity_floor:g}")

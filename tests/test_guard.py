@@ -1,0 +1,97 @@
+"""The fidelity guard: fast and wrong never wins, costs little, and is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infertune.core import guard
+from infertune.core.answer import answer
+from infertune.core.records import Checked, Failed, Fidelity, Launch, Measurement
+from infertune.core.space import Point
+from infertune.testing.executor import Rate
+from test_study_flow import Laboratory, screened
+
+
+def is_bf16(point: Point) -> bool:
+    return point.get("precision", "f32") in ("bf16", "runtime")
+
+
+def wrong_in(kind: str, by: float) -> Rate:
+    return lambda point: by if point.get("precision", "f32") == kind else 0.0
+
+
+def five_times_faster(point: Point) -> float:
+    """Reduced precision looks like a bargain until its outputs are read."""
+    batch = point.number("batch", 1)
+    return (5.0 if is_bf16(point) else 1.0) * (60.0 if batch == 8 else 50.0)
+
+
+def broken(point: Point) -> float:
+    return 2.0 if is_bf16(point) else 0.0
+
+
+def test_wrong_outputs_never_win_however_fast_they_come(tmp_path: Path) -> None:
+    for seed in range(2):
+        lab = Laboratory(tmp_path / str(seed), rate=five_times_faster, error=broken, seed=seed, noise=0.05)
+        found = answer(lab.run())
+        assert found.winner is not None and not is_bf16(found.winner)
+        assert all(f.point != found.winner or f.cosine > 0.99 for f in checks(lab))
+
+
+def checks(lab: Laboratory) -> list[Fidelity]:
+    return [c.fidelity for c in lab.events(Checked) if isinstance(c, Checked)]
+
+
+def test_an_arithmetic_with_wrong_outputs_is_tried_once(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path, rate=five_times_faster, error=wrong_in("bf16", 2.0))
+    entries = lab.run()
+    tried = [p for p in screened(entries) if p.get("precision", "") == "bf16"]
+    assert len(tried) == 1, "the check comes with the first lead, not after the search"
+    later = [launch for launch in lab.events(Launch) if isinstance(launch, Launch) and launch.purpose == "confirm"]
+    assert not any(launch.point.get("precision", "") == "bf16" for launch in later)
+
+
+def test_a_right_arithmetic_is_checked_once_while_searching(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    entries = lab.run()
+    winner = answer(entries).winner
+    assert winner is not None and winner["precision"] == "bf16"
+    decided = next(i for i, e in enumerate(entries) if isinstance(e.event, Launch) and e.event.purpose == "race")
+    before = [e.event.fidelity.point for e in entries[:decided] if isinstance(e.event, Checked)]
+    assert len({p["precision"] for p in before if p.target == "openvino"}) == len(before)
+
+
+def test_what_was_wrong_is_told_as_a_failure(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path, rate=five_times_faster, error=wrong_in("bf16", 2.0))
+    groups = answer(lab.run()).failures
+    told = next(group for group in groups if group.kind == "output")
+    assert told.stage == "verify" and "fidelity" in told.message and "the limit is 0.99" in told.message
+    assert told.example["precision"] == "bf16"
+
+
+def test_a_goal_may_ask_for_less(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path, rate=five_times_faster, error=broken, goal="max throughput, fidelity > 0.1")
+    found = answer(lab.run())
+    assert found.winner is not None and is_bf16(found.winner)
+
+
+def test_the_search_is_told_of_wrong_points_as_failures_and_not_offered_them_again(tmp_path: Path) -> None:
+    from infertune.core import choice
+
+    lab = Laboratory(tmp_path, rate=five_times_faster, error=wrong_in("bf16", 2.0))
+    reading = choice.read(lab.run())
+    spaces = lab.setting().spaces
+    narrowed = guard.narrowed(spaces, reading.terms)
+    wrong = guard.wrong_points(reading.terms)
+    assert [p["precision"] for p in wrong] == ["bf16"]
+    for space, left in zip(spaces, narrowed, strict=True):
+        kept = set(left.points())
+        gone = [p for p in space.points() if p not in kept]
+        assert all(p["precision"] == "bf16" for p in gone) and bool(gone) == (space.target == "openvino")
+    judged = {t.point: t for t in guard.judged(reading.trials, reading.terms)}
+    for trial in reading.trials:
+        outcomes = [launch.outcome for launch in judged[trial.point].launches]
+        if trial.point.get("precision", "") == "bf16":
+            assert outcomes and all(isinstance(o, Failed) and o.kind == "output" for o in outcomes)
+        elif any(isinstance(launch.outcome, Measurement) for launch in trial.launches):
+            assert judged[trial.point] == trial
