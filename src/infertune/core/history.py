@@ -10,6 +10,7 @@ from infertune.core.errors import DataError
 from infertune.core.records import (
     Artifact,
     Built,
+    Ceilings,
     Checked,
     Closed,
     Decided,
@@ -126,6 +127,12 @@ def closed(entries: Sequence[Entry]) -> Closed | None:
     """How the last command ended; None when the record just stops (killed, or still running)."""
     last = entries[-1].event if entries else None
     return last if isinstance(last, Closed) else None
+
+
+def ceilings(entries: Iterable[Entry]) -> Ceilings | None:
+    """The last measurement of what the machine can do at most; None where none was made."""
+    found = [e.event for e in entries if isinstance(e.event, Ceilings)]
+    return found[-1] if found else None
 
 
 def budget_s(entries: Iterable[Entry]) -> float | None:

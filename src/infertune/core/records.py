@@ -103,7 +103,17 @@ class ExportJob:
     into: str
 
 
-Job = ProbeJob | DescribeJob | BuildJob | MeasureJob | InferJob | ExportJob
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExamineJob:
+    """Count ``model``'s arithmetic, measure this machine's memory copy with ``threads``, and write a model that is
+    nothing but matrix products to ``product``; the reply is `Examined`."""
+
+    model: Model
+    threads: int
+    product: str
+
+
+Job = ProbeJob | DescribeJob | BuildJob | MeasureJob | InferJob | ExportJob | ExamineJob
 
 # ---------------------------------------------------------------- outcomes
 
@@ -204,8 +214,22 @@ class Broken:
     traceback: str
 
 
-Reply = Measurement | Failed | Saved | Found | Model
-WorkerReply = Measurement | Failed | Saved | Found | Model | Refused | Broken
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """``macs`` is None where they cannot be counted; ``cache_bytes`` is the largest CPU cache, 0 when not told.
+
+    ``copy_bytes_per_s`` counts what was read and what was written. ``product_macs`` are those of one row of the
+    product model.
+    """
+
+    macs: int | None
+    copy_bytes_per_s: float
+    cache_bytes: int
+    product_macs: int
+
+
+Reply = Measurement | Failed | Saved | Found | Model | Examined
+WorkerReply = Measurement | Failed | Saved | Found | Model | Examined | Refused | Broken
 
 Purpose = Literal["screen", "anchor", "race", "confirm", "measure"]
 """``anchor``: a baseline measured again and again during the search, to see how steady the machine is."""
@@ -365,7 +389,25 @@ class Closed:
     why: str
 
 
-Event = Question | Opened | Round | Built | Launch | Checked | Decided | Closed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceilings:
+    """What the machine can do at most, measured beside the winner with its own target and arithmetic.
+
+    ``macs_per_s`` is the rate of a large matrix product over all CPUs in ``precision``; None where it could not be
+    measured, and ``why_not`` says so. ``macs`` are the model's per sample.
+    """
+
+    target: str
+    precision: str
+    macs: int | None
+    macs_per_s: float | None
+    copy_bytes_per_s: float | None
+    cache_bytes: int
+    why_not: str
+    wall_s: float
+
+
+Event = Question | Opened | Round | Built | Launch | Checked | Decided | Ceilings | Closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

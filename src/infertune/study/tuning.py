@@ -22,6 +22,7 @@ from infertune.edge.worker import LocalExecutor
 from infertune.search import find_strategy
 from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
+from infertune.study.ceilings import Examine, closing_s, examine
 from infertune.study.confirming import confirm
 from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
@@ -80,7 +81,7 @@ def tune(
         run(
             setting, store, executor, clock, ArtifactCache(),
             budget_s=parse_duration(budget), max_trials=trials, noise=noise,
-            listeners=tuple(listeners), on_phase=on_phase, stop=stop,
+            listeners=tuple(listeners), on_phase=on_phase, stop=stop, examine=examine,
         )  # fmt: skip
     return Study.open(out)
 
@@ -98,8 +99,12 @@ def run(
     listeners: tuple[Listener, ...] = (),
     on_phase: OnPhase = lambda phase, detail: None,
     stop: Callable[[], bool] = lambda: False,
+    examine: Examine | None = None,
 ) -> None:
-    """Work on the study in ``store`` until its budget is spent; everything it learns is in the record."""
+    """Work on the study in ``store`` until its budget is spent; everything it learns is in the record.
+
+    ``examine`` measures the machine's ceilings once the winner is known; time is kept back for it.
+    """
     journal = Journal(store, clock, listeners)
     ask(journal, setting)
     if _finished(journal, budget_s, max_trials):
@@ -111,13 +116,17 @@ def run(
         bench=Bench(setting, journal, executor, cache, clock),
         strategy=find_strategy(setting.question.strategy),
         clock=clock,
-        budget_s=budget_s,
+        budget_s=budget_s - (closing_s(budget_s) if examine else 0.0),
         max_trials=max_trials,
         stop=stop,
         on_phase=on_phase,
         noise=noise,
     )
-    journal.append(_live(loop))
+    closed = _live(loop)
+    if examine and closed.status == "ok" and closing_s(budget_s):
+        on_phase("ceilings", "what this machine can do at most")
+        journal.append(examine(setting, tuple(journal.entries), executor, clock))
+    journal.append(closed)
 
 
 def _live(loop: Loop) -> Closed:

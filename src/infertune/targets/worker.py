@@ -18,6 +18,8 @@ from infertune.core.records import (
     Broken,
     BuildJob,
     DescribeJob,
+    Examined,
+    ExamineJob,
     ExportJob,
     Failed,
     FailureKind,
@@ -55,8 +57,8 @@ def described(job: DescribeJob) -> Model:
 
 def perform(target_name: str, job: Job) -> WorkerReply:
     """Do the job; lets every exception through."""
-    if isinstance(job, DescribeJob):
-        return described(job)
+    if isinstance(job, DescribeJob | ExamineJob):
+        return _read_or_examined(job)
     target = find_target(target_name)
     match job:
         case ProbeJob():
@@ -69,6 +71,25 @@ def perform(target_name: str, job: Job) -> WorkerReply:
             return target.infer(job, LocalShell())
         case ExportJob():
             return target.export(job)
+
+
+def _read_or_examined(job: DescribeJob | ExamineJob) -> Model | Examined:
+    """Jobs about a model or the machine, which no target is needed for."""
+    return _examined(job) if isinstance(job, ExamineJob) else described(job)
+
+
+def _examined(job: ExamineJob) -> Examined:
+    from infertune.measure.ceilings import cache_bytes, copy_rate, product_model
+    from infertune.prepare.summary import summarise
+
+    model = job.model
+    counted = summarise(model.path, dict(model.shapes), model.batch_symbol).arithmetic
+    return Examined(
+        macs=counted.macs if counted else None,
+        copy_bytes_per_s=copy_rate(MonotonicClock(), job.threads),
+        cache_bytes=cache_bytes(),
+        product_macs=product_model(job.product),
+    )
 
 
 def failure_kind(job: Job, error: BaseException) -> FailureKind:

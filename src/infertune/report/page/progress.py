@@ -9,7 +9,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from infertune.core import words
-from infertune.core.records import Built, Checked, Launch, Measurement, Round
+from infertune.core.records import Built, Ceilings, Checked, Launch, Measurement, Round
 from infertune.report.page import svg
 from infertune.report.page.basis import Basis, Shown
 
@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 64, 744, 34, 262
 STRIP, LANE = 276, 14
 ACTIVITIES = ("search", "build", "screen", "race", "confirm", "check", "idle")
-"""What the time went into: the strategy thinking, builds, launches by purpose, output checks, and the rest."""
+"""What the time went into: the strategy thinking, builds, launches by purpose, checks of outputs and machine, rest."""
 
 _OF_PURPOSE = {"measure": "screen"}
 
@@ -48,7 +48,7 @@ def _spent(event: object) -> tuple[str, float] | None:
             return "search", event.think_s
         case Built():
             return "build", event.wall_s
-        case Checked():
+        case Checked() | Ceilings():
             return "check", event.wall_s
         case Launch():
             return _OF_PURPOSE.get(event.purpose, event.purpose), event.wall_s

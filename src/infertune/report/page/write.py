@@ -15,7 +15,7 @@ from infertune.core import words
 from infertune.core.records import Entry
 from infertune.report.document import baselines, failures, title
 from infertune.report.inert import one_line
-from infertune.report.page import around, bars, commands, dots, latencies, progress, saying, tables
+from infertune.report.page import around, bars, commands, dots, latencies, limits, progress, saying, tables
 from infertune.report.page.basis import Basis, basis
 from infertune.report.page.basis import latencies as pooled_latencies
 from infertune.report.page.embedded import embedded
@@ -99,7 +99,7 @@ def _parts(seen: Basis) -> dict[str, Any]:
         "search": _search(seen),
         "mattered": _mattered(seen),
         "latency": _latency(seen),
-        "limit": {"said": ("Not known.",), "picture": None, "table": None},
+        "limit": limits.section(seen),
         "failures": tables.of_section(failures(found)),
         "flags": tables.flags(seen),
         "flagged": saying.flagged(seen),
