@@ -12,9 +12,11 @@ from infertune.core.space import Point, Value
 from infertune.core.subjects import SEEDED
 from infertune.core.subjects import Device as Device
 from infertune.core.subjects import Feed as Feed
+from infertune.core.subjects import KnobFact as KnobFact
 from infertune.core.subjects import Model as Model
 from infertune.core.subjects import Named as Named
 from infertune.core.subjects import RawNs as RawNs
+from infertune.core.subjects import SpaceFact as SpaceFact
 from infertune.core.subjects import TensorSpec as TensorSpec
 from infertune.core.subjects import facts as facts
 
@@ -288,30 +290,6 @@ class Fidelity:
 
 
 # ---------------------------------------------------------------- the study's record (append-only)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnobFact:
-    name: str
-    stage: str
-    default: Value
-    values: tuple[Value, ...]
-    doc: str
-    spelling: str
-    calibrated: tuple[Value, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpaceFact:
-    """What the record keeps of a space, so that a report needs nothing but the run folder."""
-
-    target: str
-    device: str
-    knobs: tuple[KnobFact, ...]
-    rules: tuple[str, ...]
-    baselines: tuple[tuple[str, Point], ...]
-    legal: int
-    raw: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from infertune.core.space import Point, Value
+
 
 class RawNs(Sequence[int]):
     """Raw nanosecond samples in order: eight bytes each in memory, compressed when stored."""
@@ -128,3 +130,30 @@ class Device:
     health: str = "ready"
     facts: Named = ()
     simulated: bool = False
+
+
+# ---------------------------------------------------------------- spaces, as a record keeps them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnobFact:
+    name: str
+    stage: str
+    default: Value
+    values: tuple[Value, ...]
+    doc: str
+    spelling: str
+    calibrated: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceFact:
+    """What the record keeps of a space, so that a report needs nothing but the run folder."""
+
+    target: str
+    device: str
+    knobs: tuple[KnobFact, ...]
+    rules: tuple[str, ...]
+    baselines: tuple[tuple[str, Point], ...]
+    legal: int
+    raw: int
