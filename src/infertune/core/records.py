@@ -352,6 +352,21 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """How fast ``device`` is beside its twin ``like``: medians of the rates of ``point``, samples/s, launch by launch.
+
+    Times measured on ``device`` are multiplied by ``factor`` before anything compares them with those of ``like``.
+    """
+
+    device: str
+    like: str
+    point: Point
+    rates: tuple[float, ...]
+    like_rates: tuple[float, ...]
+    factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """The race is over: who goes into confirmation, and why."""
 
@@ -385,7 +400,7 @@ class Ceilings:
     wall_s: float
 
 
-Event = Question | Opened | Round | Built | Launch | Checked | Decided | Ceilings | Closed
+Event = Question | Opened | Round | Built | Launch | Checked | Calibrated | Decided | Ceilings | Closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from infertune.core.goal import Goal
 from infertune.core.records import (
@@ -128,3 +129,19 @@ class Executor(Protocol):
     """Runs jobs in fresh worker processes, here or elsewhere."""
 
     def run(self, target: str, job: Job, *, timeout_s: float) -> Reply: ...
+
+
+T = TypeVar("T")
+
+
+class Crew(Protocol):
+    """Does several things side by side. Only the thread that made it calls these."""
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Begin ``work`` as soon as a hand is free."""
+
+    def wait(self, pending: Collection[Future[Any]]) -> None:
+        """Return when at least one of ``pending`` is done."""
+
+    def close(self) -> None:
+        """Begin nothing more; wait for what was begun."""

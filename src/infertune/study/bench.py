@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infertune.build.cache import ArtifactCache
-from infertune.build.pool import BuildTask, build_all
+from infertune.build.pool import BuildTask, build_all, build_one
 from infertune.core import audit, keys
 from infertune.core.records import (
     Artifact,
@@ -28,6 +28,7 @@ from infertune.core.space import Point
 from infertune.prepare.calibration import CHECKED
 from infertune.study.journal import Journal
 from infertune.study.question import Setting
+from infertune.study.reference import plain_outputs
 from infertune.verify.outputs import compare_outputs
 
 BUILD_TIMEOUT_S = 900.0
@@ -65,16 +66,39 @@ class Bench:
 
         A build that takes longer than ``most_s`` seconds has failed.
         """
-        question = self._setting.question
-        tasks = [
-            BuildTask(key=self._key(p), model=question.model, point=p, timeout_s=most_s, feed=question.feed)
-            for p in points
-            if self._key(p) not in self._artifacts
-        ]
-        workers = min(MOST_BUILDERS, max(device.units for device in question.devices))
+        tasks = [self._task(p, most_s) for p in points if self._key(p) not in self._artifacts]
+        workers = min(MOST_BUILDERS, max(device.units for device in self._setting.question.devices))
         for built in build_all(tasks, self._executor, self._cache, workers=workers, clock=self._clock):
-            self._artifacts[self._key(built.point)] = built.outcome
-            self._journal.append(built)
+            self.keep(built)
+
+    def _task(self, point: Point, timeout_s: float) -> BuildTask:
+        question = self._setting.question
+        return BuildTask(
+            key=self._key(point), model=question.model, point=point, timeout_s=timeout_s, feed=question.feed
+        )
+
+    def build_alone(self, point: Point, timeout_s: float) -> Built:
+        """Build a point, recording nothing: `keep` does. May run in any thread."""
+        return build_one(self._task(point, timeout_s), self._executor, self._cache, self._clock)
+
+    def keep(self, built: Built) -> None:
+        """Record a build; from now on its artifact is known in this run."""
+        self._artifacts[self._key(built.point)] = built.outcome
+        self._journal.append(built)
+
+    def fetch(self, point: Point) -> Artifact | Failed:
+        """The artifact of a point that is no candidate of the search (yet): not recorded as work on it."""
+        key = self._key(point)
+        if key not in self._artifacts:
+            self._artifacts[key] = self.build_alone(point, BUILD_TIMEOUT_S).outcome
+        return self._artifacts[key]
+
+    def known(self, point: Point) -> Artifact | Failed | None:
+        """The point's artifact where this run knows it; builds nothing."""
+        return self._artifacts.get(self._key(point))
+
+    def same_build(self, a: Point, b: Point) -> bool:
+        return self._key(a) == self._key(b)
 
     def _key(self, point: Point) -> str:
         return keys.artifact_key(self._setting.question, point)
@@ -83,14 +107,20 @@ class Bench:
         """Measure a point once in a fresh worker; None when it cannot be built."""
         artifact = self.artifact(point)
         if isinstance(artifact, Failed):
-            self._record_failed_build(point, artifact)
+            self.record_failed_build(point, artifact)
             return None
+        launch = self.measure(point, artifact, purpose, block, plan)
+        self._journal.append(launch)
+        return launch
+
+    def measure(self, point: Point, artifact: Artifact, purpose: Purpose, block: int, plan: Plan) -> Launch:
+        """One launch, recorded nowhere. May run in any thread."""
         question = self._setting.question
         job = MeasureJob(model=question.model, point=point, artifact=artifact.path, plan=plan, feed=question.feed)
         began = self._clock.now_ns()
         reply = self._executor.run(point.target, job, timeout_s=LAUNCH_TIMEOUT_S + 5 * plan.cap_s)
         outcome = reply if isinstance(reply, Measurement | Failed) else _unexpected(reply)
-        launch = Launch(
+        return Launch(
             point=point,
             purpose=purpose,
             block=block,
@@ -98,10 +128,8 @@ class Bench:
             flags=audit.flags(outcome, plan) if isinstance(outcome, Measurement) else (),
             wall_s=(self._clock.now_ns() - began) / 1e9,
         )
-        self._journal.append(launch)
-        return launch
 
-    def _record_failed_build(self, point: Point, failed: Failed) -> None:
+    def record_failed_build(self, point: Point, failed: Failed) -> None:
         """Points that share a failed build failed too, each under its own name."""
         if not any(isinstance(e.event, Built) and e.event.point == point for e in self._journal.entries):
             self._journal.append(Built(point=point, outcome=failed, wall_s=0.0))
@@ -114,21 +142,32 @@ class Bench:
         return fidelity
 
     def _compare(self, point: Point) -> Fidelity:
-        reference = self.reference(point)
         with tempfile.TemporaryDirectory(prefix="infertune-check-") as folder:
             ours, theirs = (os.path.join(folder, name) for name in ("ours.npz", "reference.npz"))
-            for which, path in ((point, ours), (reference, theirs)):
-                failed = self._infer(which, path)
-                if failed is not None:
-                    return _unchecked(point, f"{which.target} gave no outputs: {failed.message}")
+            failed = self._infer(point, ours)
+            if failed is not None:
+                return _unchecked(point, f"{point.target} gave no outputs: {failed.message}")
+            failed = self._reference_outputs(point, theirs)
+            if failed is not None:
+                return _unchecked(point, f"the reference gave no outputs: {failed.message}")
             return compare_outputs(
                 point, Path(ours), Path(theirs), inputs=self._count(point) * point.number("batch", 1)
             )
 
-    def reference(self, point: Point) -> Point:
-        """The point whose outputs are the truth: plain f32 at the same batch, from ONNX Runtime where it is here."""
-        spaces = {space.target: space for space in self._setting.spaces}
-        space = spaces.get("onnxruntime") or spaces[point.target]
+    def _reference_outputs(self, point: Point, into: str) -> Failed | None:
+        """Outputs that are the truth: plain f32 at the same batch, from ONNX Runtime, whatever the study tunes."""
+        reference = self.reference(point)
+        if reference is not None:
+            return self._infer(reference, into)
+        batch = point.number("batch", 1)
+        return plain_outputs(self._executor, self._setting.question, batch, self._count(point), into)
+
+    def reference(self, point: Point) -> Point | None:
+        """The point of this study whose outputs are the truth; None where no CPU runtime is part of it."""
+        spaces = {space.target: space for space in self._setting.spaces if self._setting.targets[space.target].contends}
+        space = spaces.get("onnxruntime") or spaces.get(point.target)
+        if space is None:
+            return None
         plain = space.seeds[0] if space.seeds else next(space.points())
         return plain.but(batch=point.number("batch", 1), precision="f32")
 

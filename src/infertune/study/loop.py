@@ -133,7 +133,7 @@ class Loop:
                 return "the time for searching is spent"
             checking.faithful_leaders(self, self.scores())
             began = self.clock.now_ns()
-            fresh = self._legal_and_new(self._proposed())
+            fresh = self.legal_and_new(self.proposed())
             if not fresh:
                 return "the strategy has nothing left to try"
             self.journal.append(Round(points=tuple(fresh), think_s=(self.clock.now_ns() - began) / 1e9))
@@ -141,11 +141,16 @@ class Loop:
             self._look_again()
         return "interrupted"
 
-    def _proposed(self) -> Sequence[Point]:
-        """What the strategy wants next; points with wrong outputs are failures to it and not offered again."""
+    def proposed(self, count: int = 1, under_way: Sequence[Point] = ()) -> Sequence[Point]:
+        """What the strategy wants next; points with wrong outputs are failures to it and not offered again.
+
+        Points ``under_way`` are trials without launches to it.
+        """
         terms = self.terms()
         spaces, seen = guard.narrowed(self.setting.spaces, terms), guard.judged(self.tried(), terms)
-        return self.strategy(spaces, seen, self.setting.goal, 1, self.setting.question.seed)
+        known = {trial.point for trial in seen}
+        history = (*seen, *(Trial(point=point) for point in under_way if point not in known))
+        return self.strategy(spaces, history, self.setting.goal, count, self.setting.question.seed)
 
     def _look_again(self) -> None:
         """Between rounds: the anchor when it is due, and one launch that other programs disturbed some time ago."""
@@ -163,7 +168,8 @@ class Loop:
             if self.noise == "refuse" and self.affordable([point], self.plans.screen, until_s):
                 self._launch(point, "screen")
 
-    def _legal_and_new(self, points: Sequence[Point]) -> list[Point]:
+    def legal_and_new(self, points: Sequence[Point]) -> list[Point]:
+        """Those of ``points`` that may be tried and were not."""
         known = {trial.point for trial in self.tried()}
         return [
             p
@@ -175,7 +181,7 @@ class Loop:
         """A round that a crash interrupted is finished first, so that a resumed study equals an unbroken one."""
         rounds = [e.event for e in self.journal.entries if isinstance(e.event, Round)]
         if rounds:
-            self._screen(self._legal_and_new(rounds[-1].points))
+            self._screen(self.legal_and_new(rounds[-1].points))
 
     def _screen(self, points: Sequence[Point]) -> None:
         if not self.bench.knows(points):

@@ -106,16 +106,37 @@ def _known_knobs(spaces: Sequence[Space], mentioned: Iterable[str]) -> None:
             )
 
 
+def alike(one: Device, other: Device) -> bool:
+    """Same kind, size and software: what runs on one runs on the other."""
+    return _kind(one) == _kind(other)
+
+
+def _kind(device: Device) -> object:
+    return device.target, device.title, device.units, device.memory_bytes, device.precisions, device.versions
+
+
+def distinct(devices: Sequence[Device], targets: Mapping[str, Target]) -> tuple[Device, ...]:
+    """The devices that get a space of their own: of twins that leave the host alone, the first."""
+    found: list[Device] = []
+    for device in devices:
+        if targets[device.target].contends or not any(alike(device, other) for other in found):
+            found.append(device)
+    return tuple(found)
+
+
 def make_spaces(
     model: Model, devices: Sequence[Device], targets: Mapping[str, Target], goal: Goal, wanted: Wanted
 ) -> tuple[Space, ...]:
-    """One space per healthy device, narrowed to what the person asked for. Raises `NothingFeasible` without any."""
+    """One space per healthy device, narrowed to what the person asked for; twins share one (`distinct`).
+
+    Raises `NothingFeasible` without any.
+    """
     healthy = [d for d in devices if d.health == "ready"]
     if not healthy:
         raise NothingFeasible(
             "no-device", "no target found a device that is ready", hint="run `infertune doctor` to see why"
         )
-    spaces = tuple(targets[d.target].space(model, d, goal) for d in healthy)
+    spaces = tuple(targets[d.target].space(model, d, goal) for d in distinct(healthy, targets))
     return tuple(space.narrowed(wanted) for space in spaces)
 
 

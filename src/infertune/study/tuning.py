@@ -26,6 +26,7 @@ from infertune.study.ceilings import Examine, closing_s, examine
 from infertune.study.confirming import confirm
 from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
+from infertune.study.pipeline import Staff, search
 from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
 from infertune.study.racing import race
 from infertune.study.study import Study
@@ -100,6 +101,7 @@ def run(
     on_phase: OnPhase = lambda phase, detail: None,
     stop: Callable[[], bool] = lambda: False,
     examine: Examine | None = None,
+    staff: Staff | None = None,
 ) -> None:
     """Work on the study in ``store`` until its budget is spent; everything it learns is in the record.
 
@@ -122,16 +124,16 @@ def run(
         on_phase=on_phase,
         noise=noise,
     )
-    closed = _live(loop)
+    closed = _live(loop, staff or Staff())
     if examine and closed.status == "ok" and closing_s(budget_s):
         on_phase("ceilings", "what this machine can do at most")
         journal.append(examine(setting, tuple(journal.entries), executor, clock))
     journal.append(closed)
 
 
-def _live(loop: Loop) -> Closed:
+def _live(loop: Loop, staff: Staff) -> Closed:
     """Search, race, confirm; how it ended."""
-    why = loop.search()
+    why = search(loop, staff)
     if not any(isinstance(launch.outcome, Measurement) for launch in history.launches(loop.journal.entries)):
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
     finalists = race(loop)

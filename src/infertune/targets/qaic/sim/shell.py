@@ -6,13 +6,27 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from infertune.core.seams import Clock, Done
+from infertune.core.records import (
+    BuildJob,
+    DescribeJob,
+    ExportJob,
+    Found,
+    InferJob,
+    Job,
+    MeasureJob,
+    ProbeJob,
+    Reply,
+)
+from infertune.core.seams import CandidateFailed, Clock, Done
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.environment import variable
+from infertune.edge.worker import accepted
+from infertune.prepare.load import describe
 from infertune.targets.qaic.sim.programs import compiler, query, runner
 from infertune.targets.qaic.sim.programs.faults import VARIABLE, parse_faults
 from infertune.targets.qaic.sim.programs.tree import Tree
 from infertune.targets.qaic.sim.programs.world import Main, Stop, World, ended
+from infertune.targets.worker import perform
 
 ABORTED = -6
 _MAINS: Mapping[str, Main] = {
@@ -72,3 +86,34 @@ class SimulatedShell:
             return ended(_MAINS[os.path.basename(argv[0])], world, list(argv[1:]))
         except _Hung:
             return None
+
+
+class SimulatedExecutor:
+    """`seams.Executor` without processes: `qaic` on the SDK under ``$QAIC_ROOT``, other targets as they are."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._shell = SimulatedShell(clock)
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        try:
+            return self._perform(job) if target in ("", "qaic") else accepted(perform(target, job))
+        except CandidateFailed as error:
+            return error.failed
+
+    def _perform(self, job: Job) -> Reply:
+        from infertune.targets.qaic import target as qaic
+
+        match job:
+            case DescribeJob():
+                return describe(job.path, shapes=dict(job.shapes), batch_symbol=job.batch_symbol)
+            case ProbeJob():
+                return Found(devices=qaic.probe(self._shell))
+            case BuildJob():
+                return qaic.build(job, self._shell)
+            case MeasureJob():
+                return qaic.measure(job, self._clock, self._shell)
+            case InferJob():
+                return qaic.infer(job, self._shell)
+            case ExportJob():
+                return qaic.export(job)

@@ -1,0 +1,255 @@
+"""Searching on devices that leave the host's CPU alone: builds run ahead, and every card measures at the same time.
+
+A round holds the points that the strategy wants while others are still under way, so the order of the rounds depends on
+how long builds take: two runs of one study need not try the same points. Cards that are twins (see `study.twins`) share
+the points of one space; times of all but the first are multiplied by a factor measured beforehand. Race and
+confirmation, and so every figure that is reported, use the first card alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from infertune.core.errors import BusyError
+from infertune.core.records import Artifact, Built, Failed, Launch, Round
+from infertune.core.seams import Crew
+from infertune.core.space import Point
+from infertune.edge.crew import ThreadCrew
+from infertune.edge.host import read_host
+from infertune.study.bench import BUILD_TIMEOUT_S
+from infertune.study.loop import Loop
+from infertune.study.twins import Card, calibrate, cards, rescaled
+
+_log = logging.getLogger(__name__)
+
+GIVE_UP = 3
+"""Points that a card itself refused, one after another, before it is left alone."""
+LEAST_BUILD_S = 30.0
+
+
+class DeviceLost(BusyError):  # noqa: N818  as the others in core/errors
+    """The device that decides refuses to work; what was measured is kept."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One card: what it measures now, and launches that it refused since it last worked."""
+
+    card: Card
+    now: Point | None = None
+    refused: list[Launch] = field(default_factory=list)
+
+    @property
+    def lost(self) -> bool:
+        return len(self.refused) >= GIVE_UP
+
+
+@dataclass(slots=True, kw_only=True)
+class Pipeline:
+    """``builders`` builds at a time. ``queue``: points asked for and not under way, oldest first."""
+
+    loop: Loop
+    crew: Crew
+    builders: int
+    lanes: list[Lane] = field(default_factory=list)
+    queue: list[Point] = field(default_factory=list)
+    building: dict[Future[Built], Point] = field(default_factory=dict)
+    measuring: dict[Future[Launch], Lane] = field(default_factory=dict)
+
+    def search(self) -> str:
+        """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why.
+
+        Raises `DeviceLost` when the first card of a kind does not work any more.
+        """
+        found = [card for space in self.loop.setting.spaces for card in cards(self.loop, space)]
+        self.lanes = [Lane(card) for card in calibrate(self.loop, self.crew, found)]
+        self.queue = self._unfinished()
+        while True:
+            self._take_in()
+            why = self._ended()
+            if not why and not self._ask():
+                why = "" if self._waiting() else "the strategy has nothing left to try"
+            if not why:
+                self._start()
+            if not self._under_way() or (why and not self.measuring):
+                self._settle_refusals()
+                return why or "the strategy has nothing left to try"
+            self.crew.wait([*self.measuring] if why else self._under_way())
+
+    # ------------------------------------------------------------ asking
+
+    def _unfinished(self) -> list[Point]:
+        """What an interrupted command asked for and never measured."""
+        launched = {t.point for t in self.loop.trials() if t.launches or isinstance(t.build, Failed)}
+        asked = (p for e in self.loop.journal.entries if isinstance(e.event, Round) for p in e.event.points)
+        return [p for p in dict.fromkeys(asked) if p not in launched]
+
+    def _ended(self) -> str:
+        """Why no further point is begun; empty while there is no reason."""
+        loop = self.loop
+        if loop.stop():
+            return "interrupted"
+        if loop.left_s <= loop.reserve_s():
+            return "the time for searching is spent"
+        spent = loop.max_trials is not None and len(loop.asked()) >= loop.max_trials
+        return f"all {loop.max_trials} trials are spent" if spent and not self._waiting() else ""
+
+    def _waiting(self) -> bool:
+        return bool(self.queue or self._under_way())
+
+    def _under_way(self) -> list[Future[Built] | Future[Launch]]:
+        return [*self.building, *self.measuring]
+
+    def _pending(self) -> list[Point]:
+        return [*self.queue, *self.building.values(), *(lane.now for lane in self.measuring.values() if lane.now)]
+
+    def _ask(self) -> bool:
+        """Have the next likely points in the queue; False when the strategy offers none."""
+        loop, pending = self.loop, self._pending()
+        room = self.builders + 2 * len(self._working()) - len(pending)
+        if loop.max_trials is not None:
+            room = min(room, loop.max_trials - len(loop.asked()))
+        if room <= 0:
+            return True
+        began = loop.clock.now_ns()
+        offered = loop.proposed(room, pending)
+        fresh = [point for point in loop.legal_and_new(offered) if point not in pending]
+        if fresh:
+            loop.journal.append(Round(points=tuple(fresh), think_s=(loop.clock.now_ns() - began) / 1e9))
+            self.queue += fresh
+        return bool(fresh)
+
+    # ------------------------------------------------------------ starting
+
+    def _working(self) -> list[Lane]:
+        return [lane for lane in self.lanes if not lane.lost]
+
+    def _start(self) -> None:
+        for lane in self._working():
+            if lane.now is None:
+                self._measure_next(lane)
+        for point in list(self.queue):
+            if len(self.building) >= self.builders:
+                return
+            if self.loop.bench.known(point) is None and not self._being_built(point):
+                self._build(point)
+
+    def _being_built(self, point: Point) -> bool:
+        return any(self.loop.bench.same_build(point, other) for other in self.building.values())
+
+    def _build(self, point: Point) -> None:
+        self.loop.on_phase("build", str(point))
+        limit = self._most_build_s()
+        self.building[self.crew.submit(partial(self.loop.bench.build_alone, point, limit))] = point
+        self.queue.remove(point)
+
+    def _most_build_s(self) -> float:
+        """Until there is something to answer with, as long as it takes; then no longer than searching may last."""
+        if not self.loop.scores():
+            return BUILD_TIMEOUT_S
+        return min(BUILD_TIMEOUT_S, max(LEAST_BUILD_S, self.loop.left_s - self.loop.reserve_s()))
+
+    def _measure_next(self, lane: Lane) -> None:
+        """The oldest point in the queue whose artifact is there; points whose build failed are recorded and passed."""
+        bench = self.loop.bench
+        for point in [p for p in self.queue if lane.card.runs(p)]:
+            artifact = bench.known(point)
+            if isinstance(artifact, Failed):
+                bench.record_failed_build(point, artifact)
+                self.queue.remove(point)
+            elif artifact is not None:
+                self.loop.on_phase("search", str(point))
+                self._launch(lane, point, artifact)
+                return
+
+    def _launch(self, lane: Lane, point: Point, artifact: Artifact) -> None:
+        self.queue.remove(point)
+        lane.now = point
+        plan, bench = self.loop.plans.screen, self.loop.bench
+        there = replace(point, device=lane.card.device)
+        self.measuring[self.crew.submit(partial(bench.measure, there, artifact, "screen", 0, plan))] = lane
+
+    # ------------------------------------------------------------ taking in
+
+    def _take_in(self) -> None:
+        for built in [future for future in self.building if future.done()]:
+            point = self.building.pop(built)
+            self._built(point, built.result())
+        for measured in [future for future in self.measuring if future.done()]:
+            self._measured(self.measuring.pop(measured), measured.result())
+
+    def _built(self, point: Point, built: Built) -> None:
+        late = self.loop.left_s <= self.loop.reserve_s()
+        if late and isinstance(built.outcome, Failed) and built.outcome.kind == "timeout":
+            return  # cut by the end of searching, which says nothing about the point
+        self.loop.bench.keep(built)
+        if not isinstance(built.outcome, Failed):
+            self.queue.insert(0, point)
+
+    def _measured(self, lane: Lane, launch: Launch) -> None:
+        point, lane.now = lane.now, None
+        assert point is not None
+        if isinstance(launch.outcome, Failed) and launch.outcome.kind == "device":
+            lane.refused.append(rescaled(launch, point, lane.card))
+            if lane.lost:
+                self._leave(lane)
+            return
+        for held in (*lane.refused, rescaled(launch, point, lane.card)):
+            self.loop.journal.append(held)
+        lane.refused.clear()
+
+    def _leave(self, lane: Lane) -> None:
+        """The card refuses everything: its points go back, as it says nothing about them."""
+        last = lane.refused[-1].outcome
+        assert isinstance(last, Failed)
+        if lane.card.first:
+            raise DeviceLost(
+                "device-lost",
+                f"{lane.card.device} refused {GIVE_UP} launches, the last one with: {last.message}",
+                hint="see `infertune devices` for its health; then run the same command to go on",
+            )
+        _log.warning("%s refused %d launches and is left alone: %s", lane.card.device, GIVE_UP, last.message)
+        self.queue = [*(launch.point for launch in lane.refused), *self.queue]
+
+    def _settle_refusals(self) -> None:
+        """What a card refused before it worked again, or before the end, is a fact about those points."""
+        for launch in self._refusals():
+            self.loop.journal.append(launch)
+
+    def _refusals(self) -> Iterator[Launch]:
+        for lane in self._working():
+            yield from lane.refused
+            lane.refused = []
+
+
+def overlapping(loop: Loop) -> bool:
+    """Whether building leaves every device of the study alone."""
+    return not any(loop.setting.targets[space.target].contends for space in loop.setting.spaces)
+
+
+def default_builders() -> int:
+    """The vendor's tool compiles 8 to 16 at a time on hosts of 48 to 128 CPUs."""
+    return max(2, min(16, len(read_host().online) // 8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff:
+    """Who works on a study: ``crew`` makes a crew of so many hands; ``builders`` of them build."""
+
+    crew: Callable[[int], Crew] = ThreadCrew
+    builders: int = field(default_factory=default_builders)
+
+
+def search(loop: Loop, staff: Staff) -> str:
+    """The study's search, overlapped where its devices allow that. Why it ended."""
+    if not overlapping(loop):
+        return loop.search()
+    crew = staff.crew(staff.builders + len(loop.setting.question.devices))
+    try:
+        return Pipeline(loop=loop, crew=crew, builders=staff.builders).search()
+    finally:
+        crew.close()

@@ -1,0 +1,144 @@
+"""Cards of one kind that stand in for each other while searching, and how their speeds compare."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import partial
+
+from infertune.core import stats
+from infertune.core.records import Artifact, Calibrated, Failed, Launch, Measurement, RawNs
+from infertune.core.seams import Crew
+from infertune.core.space import Point, Space
+from infertune.study.loop import Loop
+from infertune.study.question import alike
+
+_log = logging.getLogger(__name__)
+
+LAUNCHES = 3
+"""Of the same point on every card, one after another on each and side by side on all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A device that measures points of ``space``; ``first`` is the one that the points name.
+
+    ``factor``: what times measured here are multiplied by.
+    """
+
+    space: Space
+    device: str
+    first: bool
+    factor: float = 1.0
+
+    def runs(self, point: Point) -> bool:
+        return (point.target, point.device) == (self.space.target, self.space.device)
+
+
+def cards(loop: Loop, space: Space) -> list[Card]:
+    """The device of the space, and its twins that are ready."""
+    first = loop.setting.device(space.target, space.device)
+    spoken_for = {(s.target, s.device) for s in loop.setting.spaces}
+    twins = [
+        d
+        for d in loop.setting.question.devices
+        if d.health == "ready" and (d.target, d.name) not in spoken_for and alike(d, first)
+    ]
+    return [Card(space, first.name, first=True), *(Card(space, twin.name, first=False) for twin in twins)]
+
+
+def calibrate(loop: Loop, crew: Crew, found: Sequence[Card]) -> list[Card]:
+    """The cards that may measure: first ones, and twins whose factor the record tells or that get one now."""
+    told = _told(loop)
+    for first in (card for card in found if card.first):
+        group = [c for c in found if c.space is first.space and (c.first or c.device not in told)]
+        if len(group) > 1:
+            _compare(loop, crew, first, group)
+    told = _told(loop)
+    return [replace(card, factor=told.get(card.device, 1.0)) for card in found if card.first or card.device in told]
+
+
+def _told(loop: Loop) -> dict[str, float]:
+    return {e.event.device: e.event.factor for e in loop.journal.entries if isinstance(e.event, Calibrated)}
+
+
+def _common_point(space: Space) -> Point:
+    named = [*(b.point for b in space.baselines), *space.seeds]
+    return named[0] if named else next(iter(space.points()))
+
+
+def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None:
+    """Measure one point on all cards of a group side by side, and record how they compare with the first."""
+    point = _common_point(first.space)
+    artifact = loop.bench.fetch(point)
+    if isinstance(artifact, Failed):
+        _log.warning("only %s measures: the point to compare it with its twins cannot be built", first.device)
+        return
+    rates: dict[str, list[float]] = {card.device: [] for card in group}
+    for _ in range(LAUNCHES):
+        loop.on_phase("calibrate", str(point))
+        for device, rate in _rates(loop, crew, point, artifact, group).items():
+            rates[device].append(rate)
+    for card in group:
+        if card.first:
+            continue
+        if rates[card.device] and rates[first.device]:
+            _keep(loop, point, first, card, rates)
+        else:
+            _log.warning("%s is not used: it could not be compared with %s", card.device, first.device)
+
+
+def _rates(loop: Loop, crew: Crew, point: Point, artifact: Artifact, group: Sequence[Card]) -> dict[str, float]:
+    """One launch on each card; samples/s of those that worked."""
+    bench, plan = loop.bench, loop.plans.race
+    begun: dict[str, Future[Launch]] = {}
+    for card in group:
+        there = replace(point, device=card.device)
+        begun[card.device] = crew.submit(partial(bench.measure, there, artifact, "screen", 0, plan))
+    while waiting := [future for future in begun.values() if not future.done()]:
+        crew.wait(waiting)
+    outcomes = {device: future.result().outcome for device, future in begun.items()}
+    return {device: stats.throughput(found) for device, found in outcomes.items() if isinstance(found, Measurement)}
+
+
+def _keep(loop: Loop, point: Point, first: Card, card: Card, rates: dict[str, list[float]]) -> None:
+    loop.journal.append(
+        Calibrated(
+            device=card.device,
+            like=first.device,
+            point=point,
+            rates=tuple(rates[card.device]),
+            like_rates=tuple(rates[first.device]),
+            factor=statistics.median(rates[card.device]) / statistics.median(rates[first.device]),
+        )
+    )
+
+
+def rescaled(launch: Launch, point: Point, card: Card) -> Launch:
+    """The launch under the point's own name, its times as the first card would have needed them.
+
+    The card and the factor are kept beside the runtime's own settings, so that what was measured can be told.
+    """
+    outcome = launch.outcome
+    if card.first or isinstance(outcome, Failed):
+        return replace(launch, point=point)
+    return replace(launch, point=point, outcome=_scaled(outcome, card))
+
+
+def _scaled(found: Measurement, card: Card) -> Measurement:
+    told = (("measured_on", card.device), ("times_multiplied_by", f"{card.factor:.5f}"))
+    return replace(
+        found,
+        wall_ns=round(found.wall_ns * card.factor),
+        latencies_ns=_times(found.latencies_ns, card.factor),
+        ends_ns=_times(found.ends_ns, card.factor),
+        phases=tuple(replace(p, samples_ns=_times(p.samples_ns, card.factor)) for p in found.phases),
+        settings=(*found.settings, *told),
+    )
+
+
+def _times(values: RawNs, factor: float) -> RawNs:
+    return RawNs(round(value * factor) for value in values)

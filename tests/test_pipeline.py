@@ -1,0 +1,210 @@
+"""Overlapped search on simulated cards in virtual time: the card hardly waits, twins share the work, losses show."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from infertune.build.cache import ArtifactCache
+from infertune.core import history, stats
+from infertune.core.answer import answer
+from infertune.core.errors import BusyError
+from infertune.core.goal import parse_goal
+from infertune.core.records import (
+    BuildJob,
+    Built,
+    Calibrated,
+    Entry,
+    Failed,
+    Job,
+    Launch,
+    MeasureJob,
+    Measurement,
+    Reply,
+    Round,
+)
+from infertune.core.seams import Executor
+from infertune.edge.clock import MonotonicClock
+from infertune.prepare.load import describe
+from infertune.study.pipeline import Staff
+from infertune.study.question import chosen_targets, make_setting
+from infertune.study.tuning import run
+from infertune.targets.qaic.sim.install import install
+from infertune.targets.qaic.sim.programs.faults import VARIABLE
+from infertune.targets.qaic.sim.shell import SimulatedExecutor
+from infertune.testing.crew import VirtualClock, VirtualCrew
+from infertune.testing.store import MemoryStore
+from small_models import write_classifier
+
+BUILDERS = 4
+
+
+class Lab:
+    """A study of a small model on simulated cards. Compiles and runs cost simulated seconds; nothing else costs any."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, cards: int = 1) -> None:
+        install(folder / "sdk", card="pro", cards=cards, time_scale=1.0, seed=3)
+        monkeypatch.setenv("QAIC_ROOT", str(folder / "sdk"))
+        self.clock = VirtualClock()
+        self.crews: list[VirtualCrew] = []
+        self.store = MemoryStore()
+        self.cache = ArtifactCache(folder / "cache")
+        self.model = describe(str(write_classifier(folder / "m.onnx", width=2048)), shapes={})
+
+    def crew(self, hands: int) -> VirtualCrew:
+        self.crews.append(VirtualCrew(self.clock, hands))
+        return self.crews[-1]
+
+    def searched(self, trials: int) -> bool:
+        launched = [e.event for e in self.store.entries() if isinstance(e.event, Launch)]
+        return len({x.point for x in launched if x.purpose == "screen"}) >= trials
+
+    def run(self, trials: int = 12, *, search_only: bool = True) -> list[Entry]:
+        executor = SimulatedExecutor(self.clock)
+        setting = make_setting(
+            executor,
+            model=self.model,
+            goal=parse_goal("max throughput"),
+            targets=chosen_targets(["qaic"]),
+            wanted={"cores": (1, 2, 4, 8), "batch": (32, 64, 96), "mos": (1,), "ols": (1, 2), "set_size": (2,)},
+            strategy="auto",
+            seed=0,
+            inputs=None,
+            version="0",
+        )
+        run(
+            setting,
+            self.store,
+            executor,
+            self.clock,
+            self.cache,
+            budget_s=2000.0,
+            max_trials=trials,
+            stop=lambda: search_only and self.searched(trials),
+            staff=Staff(crew=self.crew, builders=BUILDERS),
+        )
+        return list(self.store.entries())
+
+
+def searching_s(entries: Sequence[Entry]) -> tuple[float, float, float]:
+    """Seconds of the search by the clock, of its builds, and of its launches."""
+    screened = [e for e in entries if isinstance(e.event, Launch) and e.event.purpose == "screen"]
+    builds = sum(e.event.wall_s for e in entries if isinstance(e.event, Built))
+    launches = sum(e.event.wall_s for e in screened if isinstance(e.event, Launch))
+    return screened[-1].at_s, builds, launches
+
+
+def test_builds_run_while_the_card_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = Lab(tmp_path, monkeypatch).run()
+    clock_s, builds_s, launches_s = searching_s(entries)
+    assert clock_s < 0.7 * (builds_s + launches_s)
+
+
+def test_rounds_look_ahead_and_every_point_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = Lab(tmp_path, monkeypatch).run(trials=15)
+    asked = [p for e in entries if isinstance(e.event, Round) for p in e.event.points]
+    assert len(asked) == len(set(asked)) == 15
+    screened = [e.event.point for e in entries if isinstance(e.event, Launch) and e.event.purpose == "screen"]
+    assert sorted(map(str, screened)) == sorted(map(str, asked))
+    assert any(isinstance(e.event, Round) and len(e.event.points) > 1 for e in entries)
+
+
+def test_twins_measure_side_by_side_after_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = Lab(tmp_path, monkeypatch, cards=2).run(trials=12)
+    told = [e.event for e in shared if isinstance(e.event, Calibrated)]
+    assert [(c.device, c.like) for c in told] == [("qid1", "qid0")]
+    assert len(told[0].rates) == len(told[0].like_rates) == 3
+    places = {dict(m.settings).get("measured_on", "qid0") for m in measurements(shared)}
+    assert places == {"qid0", "qid1"}
+    assert len(history.question(shared).spaces) == 1
+
+
+def test_twins_are_comparable_and_reported_figures_come_from_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = Lab(tmp_path, monkeypatch, cards=2).run(trials=6, search_only=False)
+    factor = next(e.event.factor for e in entries if isinstance(e.event, Calibrated))
+    assert factor != 1.0
+    assert answer(entries).winner is not None
+    for launch in launches(entries, "confirm") + launches(entries, "race"):
+        assert isinstance(launch.outcome, Measurement)
+        assert "measured_on" not in dict(launch.outcome.settings)
+    elsewhere = [m for m in measurements(entries) if "measured_on" in dict(m.settings)]
+    for found in elsewhere:
+        raw = float(str(dict(found.settings)["samples_per_s"]))
+        assert stats.throughput(found) * factor == pytest.approx(raw, rel=1e-3)
+
+
+def launches(entries: Sequence[Entry], purpose: str) -> list[Launch]:
+    return [e.event for e in entries if isinstance(e.event, Launch) and e.event.purpose == purpose]
+
+
+def measurements(entries: Sequence[Entry]) -> list[Measurement]:
+    return [x.outcome for x in launches(entries, "screen") if isinstance(x.outcome, Measurement)]
+
+
+def test_a_lost_twin_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "card-error@qid=1,after=5")
+    entries = Lab(tmp_path, monkeypatch, cards=2).run(trials=12)
+    screened = launches(entries, "screen")
+    assert len({launch.point for launch in screened}) == 12
+    assert not any(isinstance(x.outcome, Failed) for x in screened)
+
+
+def test_a_lost_card_ends_the_command_and_keeps_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    monkeypatch.setenv(VARIABLE, "card-error@after=5")
+    with pytest.raises(BusyError, match="refused 3 launches") as lost:
+        lab.run()
+    assert lost.value.exit_code == 75
+    kept = launches(list(lab.store.entries()), "screen")
+    assert len(kept) == 5
+    assert not any(isinstance(x.outcome, Failed) for x in kept)
+
+
+def test_after_a_reset_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    monkeypatch.setenv(VARIABLE, "card-error@after=5")
+    with pytest.raises(BusyError):
+        lab.run()
+    monkeypatch.delenv(VARIABLE)
+    (tmp_path / "sdk" / "state" / "card-0.json").unlink()
+    entries = lab.run()
+    asked = [p for e in entries if isinstance(e.event, Round) for p in e.event.points]
+    assert len(asked) == len(set(asked)) == 12
+    assert {x.point for x in launches(entries, "screen")} == set(asked)
+
+
+class Meeting:
+    """An executor on which the first measurement ends only when a build has begun meanwhile."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+        self._measuring, self.met = threading.Event(), threading.Event()
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        if isinstance(job, BuildJob) and self._measuring.is_set():
+            self.met.set()
+        if isinstance(job, MeasureJob):
+            self._measuring.set()
+            self.met.wait(20.0)
+        return self._inner.run(target, job, timeout_s=timeout_s)
+
+
+def test_overlaps_in_real_threads_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    install(tmp_path / "sdk", card="pro", cards=1, time_scale=0.0, seed=3)
+    meeting = Meeting(SimulatedExecutor(MonotonicClock()))
+    setting = make_setting(
+        meeting, model=lab.model, goal=parse_goal("max throughput"), targets=chosen_targets(["qaic"]),
+        wanted={"cores": (1, 2, 4), "batch": (32, 64), "mos": (1,), "ols": (1,), "set_size": (2,)},
+        strategy="auto", seed=0, inputs=None, version="0",
+    )  # fmt: skip
+    run(
+        setting, lab.store, meeting, MonotonicClock(), lab.cache,
+        budget_s=600.0, max_trials=6, stop=lambda: lab.searched(6), staff=Staff(builders=1),
+    )  # fmt: skip
+    assert meeting.met.is_set()
