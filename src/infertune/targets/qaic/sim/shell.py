@@ -117,3 +117,5 @@ class SimulatedExecutor:
                 return qaic.infer(job, self._shell)
             case ExportJob():
                 return qaic.export(job)
+            case _:
+                return accepted(perform(qaic.name, job))
