@@ -9,7 +9,6 @@ from pathlib import Path
 from infertune.core.records import (
     BuildJob,
     DescribeJob,
-    ExportJob,
     Found,
     InferJob,
     Job,
@@ -115,7 +114,5 @@ class SimulatedExecutor:
                 return qaic.measure(job, self._clock, self._shell)
             case InferJob():
                 return qaic.infer(job, self._shell)
-            case ExportJob():
-                return qaic.export(job)
             case _:
                 return accepted(perform(qaic.name, job))
