@@ -11,12 +11,12 @@ import pytest
 from infertune.build.cache import ArtifactCache
 from infertune.core import history, stats
 from infertune.core.answer import answer
+from infertune.core.calibrated import Calibrated
 from infertune.core.errors import BusyError
 from infertune.core.goal import parse_goal
 from infertune.core.records import (
     BuildJob,
     Built,
-    Calibrated,
     Entry,
     Failed,
     Job,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from infertune.core.calibrated import Calibrated
 from infertune.core.space import Point, Value
 from infertune.core.subjects import SEEDED
 from infertune.core.subjects import Device as Device
@@ -349,21 +350,6 @@ class Checked:
 
     fidelity: Fidelity
     wall_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibrated:
-    """How fast ``device`` is beside its twin ``like``: medians of the rates of ``point``, samples/s, launch by launch.
-
-    Times measured on ``device`` are multiplied by ``factor`` before anything compares them with those of ``like``.
-    """
-
-    device: str
-    like: str
-    point: Point
-    rates: tuple[float, ...]
-    like_rates: tuple[float, ...]
-    factor: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

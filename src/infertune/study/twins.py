@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from infertune.core import stats
-from infertune.core.records import Artifact, Calibrated, Failed, Launch, Measurement, RawNs
+from infertune.core.calibrated import Calibrated
+from infertune.core.records import Artifact, Failed, Launch, Measurement, RawNs
 from infertune.core.seams import Crew
 from infertune.core.space import Point, Space
 from infertune.study.loop import Loop
