@@ -3,7 +3,7 @@
 export MODEL BUDGET GOAL SHAPE PYTHON
 BIN := .venv/bin
 
-.PHONY: help tune test lint format bench sim-fidelity docs docs-check lock clean base dev
+.PHONY: help tune test lint format bench bench-search sim-fidelity docs docs-check lock clean base dev
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -27,6 +27,9 @@ format: dev ## let ruff mend what it can
 
 bench: dev ## the figures of README, measured on this machine
 	@set -e; for figures in harness models grid; do $(BIN)/python bench/$$figures.py; done
+
+bench-search: dev ## how many trials each search strategy needs on recorded spaces, and auto without each of its ideas
+	@$(BIN)/python bench/search.py
 
 sim-fidelity: dev ## how near the simulated Cloud AI 100 card comes to what was published, fitted or kept out
 	@$(BIN)/python bench/sim/fidelity.py

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from infertune.core.records import Device, Failed, Measurement, Model, Plan
     from infertune.core.space import Knob, Point, Space
     from infertune.study import Study, tune
+    from infertune.study.replay import replay
     from infertune.targets import discover
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _HOMES = {
     "Space": "infertune.core.space",
     "Study": "infertune.study",
     "discover": "infertune.targets",
+    "replay": "infertune.study.replay",
     "tune": "infertune.study",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "Study",
     "__version__",
     "discover",
+    "replay",
     "tune",
 ]
 

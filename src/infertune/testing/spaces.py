@@ -1,4 +1,4 @@
-"""Landscapes: spaces whose every figure is known, so that strategies can be judged without a device.
+"""Landscapes for tests: made-up CPUs, and how to play any landscape (see `infertune.search.replay.landscape`).
 
 landscape = cpu_landscape(units=16, seed=1)
 trials = play(find_strategy("auto"), landscape, parse_goal("max throughput"), seed=0, trials=20)
@@ -7,112 +7,16 @@ regrets(landscape, goal, trials)[-1]  # how far the best point found is from the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache, partial
 
 import numpy as np
 
-from infertune.core.goal import Goal
 from infertune.core.keys import point_key
-from infertune.core.records import Artifact, Failed, Launch, Measurement, Outcome, RawNs, Trial
-from infertune.core.seams import Strategy
 from infertune.core.space import AUTO, Baseline, IntRange, Knob, Point, Rule, Space, Value
+from infertune.search.replay.landscape import Landscape, a_window, best_score, play, regrets
 
-REQUESTS = 20
-
-
-def never_fails(point: Point) -> Failed | None:
-    return None
-
-
-def as_set(point: Point) -> int:
-    """Requests in flight as the knobs say; 1 where they do not."""
-    return max(1, point.number("instances", 1)) * max(1, point.number("set_size", 1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Landscape:
-    """``throughput`` in samples per second, without noise, of every point for which ``fails`` gives None."""
-
-    name: str
-    spaces: tuple[Space, ...]
-    throughput: Callable[[Point], float]
-    in_flight: Callable[[Point], int] = as_set
-    fails: Callable[[Point], Failed | None] = never_fails
-    launch_s: float = 1.5
-    build_s: float = 4.0
-
-    def points(self) -> list[Point]:
-        return [point for space in self.spaces for point in space.points()]
-
-    def outcome(self, point: Point, factor: float = 1.0) -> Outcome:
-        """What a launch gives, its throughput multiplied by ``factor`` (noise)."""
-        failed = self.fails(point)
-        return failed if failed is not None else a_window(point, self.throughput(point) * factor, self.in_flight(point))
-
-    def score(self, point: Point, goal: Goal) -> float | None:
-        """The true score; None for a point that fails or misses a limit."""
-        outcome = self.outcome(point)
-        if isinstance(outcome, Failed) or goal.excess(point, outcome) > 0.0:
-            return None
-        return goal.score(outcome)
-
-    def trial(self, point: Point, *, noise: float, seed: int) -> Trial:
-        """One build and one launch. The noise depends on the point and the seed, not on what was tried before."""
-        draw = np.random.default_rng([seed, int(point_key(point), 16)]).normal()
-        outcome = self.outcome(point, float(np.exp(noise * draw)))
-        if isinstance(outcome, Failed) and outcome.stage == "build":
-            return Trial(point=point, build=outcome)
-        launch = Launch(point=point, purpose="screen", block=0, outcome=outcome, flags=(), wall_s=self.launch_s)
-        space = next(s for s in self.spaces if (s.target, s.device) == (point.target, point.device))
-        key = str((point.target, space.build_part(point)))
-        built = Artifact(key=key, path="", size_bytes=0, build_s=self.build_s)
-        return Trial(point=point, launches=(launch,), build=built)
-
-
-def a_window(point: Point, throughput: float, in_flight: int) -> Measurement:
-    """A window of `REQUESTS` equal requests at that throughput; latencies by Little's law."""
-    batch = max(1, point.number("batch", 1))
-    apart_ns = 1e9 * batch / throughput
-    return Measurement(
-        batch=batch,
-        in_flight=in_flight,
-        wall_ns=round(REQUESTS * apart_ns),
-        latencies_ns=RawNs((round(apart_ns * in_flight),) * REQUESTS),
-        ends_ns=RawNs(tuple(round(apart_ns * (i + 1)) for i in range(REQUESTS))),
-        setup_ns=0,
-        first_ns=round(apart_ns),
-        warmup_count=3,
-        simulated=True,
-    )
-
-
-def play(
-    strategy: Strategy, landscape: Landscape, goal: Goal, *, seed: int, trials: int, n: int = 1, noise: float = 0.0
-) -> tuple[Trial, ...]:
-    """Ask and measure until there are that many trials or the strategy is done."""
-    history: list[Trial] = []
-    while len(history) < trials:
-        asked = strategy(landscape.spaces, tuple(history), goal, min(n, trials - len(history)), seed)
-        if not asked:
-            break
-        history += [landscape.trial(point, noise=noise, seed=seed) for point in asked]
-    return tuple(history)
-
-
-def best_score(landscape: Landscape, goal: Goal) -> float:
-    """The highest true score there is. Raises ValueError when no point meets the goal."""
-    scores = (landscape.score(point, goal) for point in landscape.points())
-    return max(score for score in scores if score is not None)
-
-
-def regrets(landscape: Landscape, goal: Goal, trials: Sequence[Trial]) -> list[float]:
-    """After each trial: how far the best point so far is from the best there is (true scores, log ratio)."""
-    scores = [landscape.score(trial.point, goal) for trial in trials]
-    reached = np.maximum.accumulate([-np.inf if score is None else score for score in scores])
-    best = best_score(landscape, goal)
-    return [best - float(value) for value in reached]
+__all__ = ["Landscape", "a_cpu_space", "a_knob", "a_window", "best_score", "cpu_landscape", "play", "regrets"]
 
 
 # ---------------------------------------------------------------- a made-up CPU with two runtimes

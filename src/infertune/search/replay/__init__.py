@@ -1,0 +1,1 @@
+"""Spaces whose every figure is known, played to strategies: no device, no build, no launch."""

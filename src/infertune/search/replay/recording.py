@@ -1,0 +1,331 @@
+"""A recorded space: a CSV (a row per launch) and a small JSON document beside it, read as a `Landscape`.
+
+Everything in the document may be left out. Without it every column that is no metric by its name (`METRICS`) is a knob
+of the run stage, and the goal is ``max throughput``. With it:
+
+    {"title": "...", "goal": "min latency", "target": "openvino" or {"column": "runtime"}, "device": "cpu",
+     "simulated": true,
+     "knobs": {"cores": {"column": "threads", "stage": "run", "scale": "number"}},
+     "metrics": {"throughput": {"column": "rate"}, "latency": {"column": "avg", "unit": "ms"}, "p99": ...},
+     "in_flight": 1 or {"column": "..."}, "failed": {"column": "..."},
+     "costs": {"launch_s": 1.5 or {"column": "..."}, "build_s": 40 or {"column": "..."}},
+     "seeds": [{"cores": 4}], "baselines": {"default": {"cores": 16}}}
+
+Knobs are told in the names that infertune uses (cores, instances, batch, set_size, precision, ...), because strategies
+know what those mean; any other name is a knob without a meaning. ``scale`` is ``number`` or ``choice``; by default
+columns of whole numbers are numbers. What was not recorded is not legal.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from infertune.core.errors import DataError, quoted
+from infertune.core.goal import Goal, parse_goal
+from infertune.core.records import Failed
+from infertune.core.space import Baseline, Knob, Point, Rule, Space, Value
+from infertune.search.replay.landscape import Landscape, as_set
+
+METRICS = ("throughput", "latency", "p50_s", "p99_s", "memory_bytes", "in_flight", "launch_s", "build_s", "failed")
+"""Columns that are no knobs where no document says otherwise."""
+ALIASES = {
+    "batch_size": "batch",
+    "intraop_threads": "cores",
+    "intra_op_num_threads": "cores",
+    "num_threads": "cores",
+    "threads": "cores",
+    "num_instances": "instances",
+    "num_streams": "instances",
+    "streams": "instances",
+}
+"""What columns of other tools mean, where no document says otherwise."""
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_PLAIN: Mapping[str, Any] = {
+    "metrics": {
+        "throughput": {"column": "throughput"},
+        "latency": {"column": "p50_s"},
+        "p99": {"column": "p99_s"},
+        "memory": {"column": "memory_bytes"},
+    },
+    "in_flight": {"column": "in_flight"},
+    "failed": {"column": "failed"},
+    "costs": {"launch_s": {"column": "launch_s"}, "build_s": {"column": "build_s"}},
+}
+UNSET = "unset"
+Row = Mapping[str, str]
+Scheme = Mapping[str, tuple[str, bool]]
+"""Knob -> its column, and whether it holds whole numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A landscape, the goal it was recorded for, and whether its figures come from a simulation."""
+
+    landscape: Landscape
+    goal: Goal
+    simulated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What all launches of one point say; ``throughput`` is their median, 0 where every launch failed."""
+
+    throughput: float
+    ratios: tuple[float, ...]
+    latencies_s: tuple[float, float] | None
+    memory_bytes: int | None
+    in_flight: int
+    launch_s: float | None
+    build_s: float | None
+    failed: Failed | None
+
+
+def recording(name: str, table: str, document: str | None = None) -> Recording:
+    """Raises `DataError` for a table or document that does not say what is needed."""
+    rows = list(csv.DictReader(io.StringIO(table)))
+    if not rows:
+        raise DataError("recording-empty", f"`{quoted(name)}` holds no rows", hint="a CSV with a line of column names")
+    told = {**_PLAIN, **_parsed(name, document)}
+    _check_columns(name, rows[0], told)
+    schemes = _schemes(rows, told)
+    groups: dict[Point, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(_point(row, told, schemes), []).append(row)
+    found = {point: _figures(name, point, launches, told) for point, launches in groups.items()}
+    landscape = Landscape(
+        name=str(told.get("title", name)),
+        spaces=_spaces(told, list(found)),
+        throughput=lambda p: found[p].throughput,
+        in_flight=lambda p: found[p].in_flight,
+        fails=lambda p: found[p].failed,
+        ratios=lambda p: found[p].ratios,
+        latencies_s=lambda p: found[p].latencies_s,
+        memory_bytes=lambda p: found[p].memory_bytes,
+        launch_cost_s=lambda p: found[p].launch_s,
+        build_cost_s=lambda p: found[p].build_s,
+    )
+    return Recording(
+        landscape=landscape, goal=parse_goal(told.get("goal", "max throughput")), simulated=bool(told.get("simulated"))
+    )
+
+
+def _parsed(name: str, document: str | None) -> Mapping[str, Any]:
+    if document is None:
+        return {}
+    try:
+        told = json.loads(document)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            "recording-document", f"the document beside `{quoted(name)}` is no JSON: {error}", hint=_HINT
+        ) from error
+    if not isinstance(told, dict):
+        raise DataError("recording-document", f"the document beside `{quoted(name)}` is no object", hint=_HINT)
+    return told
+
+
+_HINT = "docs/replay.md shows what it may say"
+
+
+def _check_columns(name: str, row: Row, told: Mapping[str, Any]) -> None:
+    knobs = [spec.get("column", knob) for knob, spec in told.get("knobs", {}).items()]
+    for column in knobs:
+        if column not in row:
+            raise DataError(
+                "recording-column",
+                f"`{quoted(name)}` has no column `{quoted(str(column))}`",
+                hint=f"columns: {', '.join(row)}",
+            )
+    if not any(_cell(row, told["metrics"].get(metric)) is not None or _has(row, told, metric) for metric in _RATES):
+        raise DataError(
+            "recording-column",
+            f"`{quoted(name)}` has neither a throughput nor a latency",
+            hint="name a column under `metrics` in the document beside it, or call it throughput",
+        )
+
+
+_RATES = ("throughput", "latency")
+
+
+def _has(row: Row, told: Mapping[str, Any], metric: str) -> bool:
+    spec = told["metrics"].get(metric)
+    return isinstance(spec, dict) and spec.get("column", metric) in row
+
+
+def _cell(row: Row, spec: Any) -> str | None:
+    """The text of a row that ``spec`` ({"column": name}, or a constant) names; None where it is empty."""
+    if isinstance(spec, dict):
+        return row.get(str(spec.get("column"))) or None
+    return None if spec is None else str(spec)
+
+
+def _number(name: str, row: Row, spec: Any) -> float | None:
+    """In seconds where a unit is named."""
+    text = _cell(row, spec)
+    if text is None:
+        return None
+    try:
+        unit = spec.get("unit", "s") if isinstance(spec, dict) else "s"
+        return float(text) * _SECONDS[unit]
+    except (ValueError, KeyError):
+        raise DataError(
+            "recording-figure", f"`{quoted(name)}`: `{quoted(text)}` is no figure in {spec}", hint=_HINT
+        ) from None
+
+
+# ---------------------------------------------------------------- points and spaces
+
+
+def _knob_columns(told: Mapping[str, Any], row: Row) -> dict[str, str]:
+    """Knob -> column."""
+    if "knobs" in told:
+        return {knob: spec.get("column", knob) for knob, spec in told["knobs"].items()}
+    target = told.get("target")
+    other = {target["column"]} if isinstance(target, dict) else set()
+    free = [column for column in row if column not in METRICS and column not in other]
+    found: dict[str, str] = {}
+    for column in free:
+        meant = ALIASES.get(column, column)
+        found[column if meant in found or (meant != column and meant in row) else meant] = column
+    return found
+
+
+def _target(row: Row, told: Mapping[str, Any]) -> str:
+    return _cell(row, told.get("target", "recorded")) or "recorded"
+
+
+def _schemes(rows: Sequence[Row], told: Mapping[str, Any]) -> dict[str, Scheme]:
+    """Per target its knobs: those whose column some row of it fills."""
+    by_target: dict[str, list[Row]] = {}
+    for row in rows:
+        by_target.setdefault(_target(row, told), []).append(row)
+    columns = _knob_columns(told, rows[0])
+    return {target: _scheme(told, columns, ours) for target, ours in by_target.items()}
+
+
+def _scheme(told: Mapping[str, Any], columns: Mapping[str, str], rows: Sequence[Row]) -> Scheme:
+    texts = {knob: {row.get(column) or "" for row in rows} for knob, column in columns.items()}
+    named = {knob for knob, spec in told.get("knobs", {}).items() if spec.get("scale") == "choice"}
+    return {
+        knob: (columns[knob], knob not in named and all(text.lstrip("-").isdigit() for text in found))
+        for knob, found in texts.items()
+        if any(found)
+    }
+
+
+def _point(row: Row, told: Mapping[str, Any], schemes: Mapping[str, Scheme]) -> Point:
+    """Where other rows of the target set a knob and this one does not, it is `UNSET`."""
+    target = _target(row, told)
+    values: dict[str, Value] = {}
+    for knob, (column, whole) in schemes[target].items():
+        text = row.get(column) or UNSET
+        values[knob] = int(text) if whole else text
+    return Point.of(target, str(told.get("device", "recorded")), values)
+
+
+def _spaces(told: Mapping[str, Any], points: Sequence[Point]) -> tuple[Space, ...]:
+    homes = dict.fromkeys((point.target, point.device) for point in points)
+    return tuple(_space(told, [p for p in points if (p.target, p.device) == home]) for home in homes)
+
+
+def _space(told: Mapping[str, Any], points: Sequence[Point]) -> Space:
+    first, recorded = points[0], frozenset(point.settings for point in points)
+    names = [name for name, _ in first.settings]
+    knobs = tuple(_knob(told, name, {p.values[name] for p in points if name in p.values}) for name in names)
+    rule = Rule(reason="only what was recorded", holds=lambda values: tuple(sorted(values.items())) in recorded)
+    bare = Space(target=first.target, device=first.device, knobs=knobs, rules=(rule,))
+    seeds = tuple(_named(bare, told.get("seeds", ()), recorded))
+    baselines = tuple(
+        Baseline(name=name, point=point)
+        for name, values in told.get("baselines", {}).items()
+        for point in _named(bare, [values], recorded)
+    )
+    return Space(
+        target=bare.target, device=bare.device, knobs=knobs, rules=bare.rules, seeds=seeds, baselines=baselines
+    )
+
+
+def _named(
+    space: Space, wanted: Iterable[Mapping[str, Value]], recorded: frozenset[tuple[tuple[str, Value], ...]]
+) -> list[Point]:
+    """Points of this space that were recorded; those of other targets and of other values are left out."""
+    names = {knob.name for knob in space.knobs}
+    found = []
+    for values in wanted:
+        if values.get("target", space.target) == space.target:
+            point = Point.of(space.target, space.device, {k: v for k, v in values.items() if k in names})
+            found += [point] if point.settings in recorded else []
+    return found
+
+
+def _knob(told: Mapping[str, Any], name: str, values: Iterable[Value]) -> Knob:
+    ordered = tuple(sorted(values, key=lambda v: (isinstance(v, str), v if isinstance(v, int) else 0, str(v))))
+    stage = told.get("knobs", {}).get(name, {}).get("stage", "run")
+    return Knob(
+        name=name,
+        stage="build" if stage == "build" else "run",
+        default=ordered[0],
+        values=ordered,
+        allowed=ordered,
+        doc=name,
+        spelling=name,
+    )
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _figures(name: str, point: Point, launches: Sequence[Row], told: Mapping[str, Any]) -> Figures:
+    good = [row for row in launches if _cell(row, told.get("failed")) is None]
+    rates = [rate for row in good if (rate := _rate(name, point, row, told)) is not None and rate > 0]
+    costs = told.get("costs", {})
+    middle = median(rates) if rates else 0.0
+    memory = _middle(name, good, told["metrics"].get("memory"))
+    in_flight = _middle(name, good, told.get("in_flight"))
+    return Figures(
+        throughput=middle,
+        ratios=tuple(rate / middle for rate in rates) or (1.0,),
+        latencies_s=_latencies(name, good, told),
+        memory_bytes=None if memory is None else round(memory),
+        in_flight=as_set(point) if in_flight is None else max(1, round(in_flight)),
+        launch_s=_middle(name, launches, costs.get("launch_s")),
+        build_s=_middle(name, launches, costs.get("build_s")),
+        failed=None if rates else _failure(_cell(launches[0], told.get("failed"))),
+    )
+
+
+def _rate(name: str, point: Point, row: Row, told: Mapping[str, Any]) -> float | None:
+    """Recorded, or from a latency by Little's law."""
+    metrics = told["metrics"]
+    recorded = _number(name, row, metrics.get("throughput"))
+    latency = _number(name, row, metrics.get("latency"))
+    if recorded is not None or not latency:
+        return recorded
+    in_flight = _number(name, row, told.get("in_flight")) or as_set(point)
+    return in_flight * max(1, point.number("batch", 1)) / latency
+
+
+def _latencies(name: str, rows: Sequence[Row], told: Mapping[str, Any]) -> tuple[float, float] | None:
+    p50, p99 = (_middle(name, rows, told["metrics"].get(metric)) for metric in ("latency", "p99"))
+    if p50 is None:
+        return None
+    return p50, p50 if p99 is None else p99
+
+
+def _middle(name: str, rows: Sequence[Row], spec: Any) -> float | None:
+    found = [value for row in rows if (value := _number(name, row, spec)) is not None]
+    return median(found) if found else None
+
+
+def _failure(kind: str | None) -> Failed:
+    match kind:
+        case "compiler":
+            return Failed(stage="build", kind="compiler", message="recorded as failed to build")
+        case "memory" | "timeout" | "device" | "output":
+            return Failed(stage="measure", kind=kind, message=f"recorded as failed: {kind}")
+    return Failed(stage="measure", kind="crash", message="recorded as failed")

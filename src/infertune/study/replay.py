@@ -1,0 +1,67 @@
+"""`replay`: search strategies against recorded spaces. Nothing is built and nothing launched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from infertune.core.errors import NotFoundError, UsageError, quoted
+from infertune.core.goal import parse_goal
+from infertune.core.replayed import Replayed
+from infertune.search import find_strategy, names
+from infertune.search.replay.judge import Terms, judged
+from infertune.search.replay.recording import Recording, recording
+
+
+def replay(
+    data: Sequence[str | Path],
+    *,
+    strategies: Sequence[str] = ("auto",),
+    seeds: int = 20,
+    trials: int = 40,
+    goal: str | None = None,
+    noise: float | None = None,
+    invalid: float = 0.0,
+    on_run: Callable[[Replayed], None] = lambda run: None,
+) -> tuple[Replayed, ...]:
+    """Play every recorded space in ``data`` (CSV files, each with a JSON document beside it) to every strategy.
+
+    ``strategies`` may be ``("all",)``. ``noise`` (0.1: launches differ by 10 %) replaces the recorded launches'
+    own; ``invalid`` is a share of points that are made to fail. Raises `InfertuneError` for a file that is not there
+    or does not say what is needed.
+    """
+    known = {name: find_strategy(name) for name in (names() if "all" in strategies else strategies)}
+    terms = Terms(trials=trials, noise=noise, invalid=invalid)
+    found = []
+    for recorded in [load(Path(path)) for path in data]:
+        wanted = recorded.goal if goal is None else parse_goal(goal)
+        for name, strategy in known.items():
+            runs = judged(name, strategy, recorded.landscape, wanted, terms, range(seeds), simulated=recorded.simulated)
+            for run in runs:
+                on_run(run)
+                found.append(run)
+    return tuple(found)
+
+
+def load(path: Path) -> Recording:
+    """A CSV and the document of the same name beside it, if there is one; a JSON path stands for its CSV."""
+    table = path.with_suffix(".csv")
+    if not table.is_file():
+        raise NotFoundError(
+            "recording-not-found", f"there is no `{quoted(str(table))}`", hint="give the CSV of a recorded space"
+        )
+    beside = table.with_suffix(".json")
+    document = beside.read_text(encoding="utf-8") if beside.is_file() else None
+    return recording(table.stem, table.read_text(encoding="utf-8"), document)
+
+
+def share(text: str) -> float:
+    """``2%`` or ``0.02`` as 0.02. Raises `UsageError` (id ``not-a-share``) outside 0 to 1."""
+    plain = text.strip()
+    try:
+        value = float(plain.removesuffix("%")) / (100.0 if plain.endswith("%") else 1.0)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < 1.0:
+        raise UsageError("not-a-share", f"`{quoted(text)}` is no share", hint="write 2% or 0.02")
+    return value

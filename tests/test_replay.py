@@ -1,0 +1,262 @@
+"""Recorded spaces: how they are read, played and judged, and what `infertune replay` prints of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from infertune.cli.app import main
+from infertune.core.errors import DataError, NotFoundError, UsageError
+from infertune.core.goal import parse_goal
+from infertune.core.records import Failed, Measurement
+from infertune.core.replayed import Replayed, curve, grouped, rank
+from infertune.report.regret_curves import picture
+from infertune.report.replayed import replayed_json, replayed_text
+from infertune.search import grid, random
+from infertune.search.replay.judge import Terms, judged
+from infertune.search.replay.landscape import best_score, play, seconds
+from infertune.search.replay.recording import Recording, recording
+from infertune.study.replay import load, replay, share
+
+GOAL = parse_goal("max throughput")
+TABLE = """runtime,mode,threads,batch_size,rate,avg,failed,took
+a,fast,1,1,100,10,,2
+a,fast,2,1,190,11,,2
+a,fast,2,1,210,9,,4
+a,slow,1,1,50,20,,2
+a,slow,2,1,,,memory,1
+b,,1,1,80,12.5,,2
+b,,2,1,150,13,,2
+"""
+DOCUMENT = {
+    "title": "two runtimes",
+    "target": {"column": "runtime"},
+    "device": "cpu",
+    "knobs": {
+        "mode": {"column": "mode", "stage": "build"},
+        "cores": {"column": "threads"},
+        "batch": {"column": "batch_size"},
+    },
+    "metrics": {"throughput": {"column": "rate"}, "latency": {"column": "avg", "unit": "ms"}},
+    "costs": {"launch_s": {"column": "took"}, "build_s": 30},
+    "seeds": [{"target": "a", "mode": "fast", "cores": 2, "batch": 1}, {"target": "a", "mode": "none", "cores": 2}],
+    "baselines": {"b default": {"target": "b", "cores": 2, "batch": 1}},
+}
+
+
+def two_runtimes() -> Recording:
+    return recording("two", TABLE, json.dumps(DOCUMENT))
+
+
+def test_a_recording_is_a_landscape() -> None:
+    landscape = two_runtimes().landscape
+    a, b = landscape.spaces
+    assert (landscape.name, a.target, b.target) == ("two runtimes", "a", "b")
+    assert [(k.name, k.stage, k.values) for k in a.knobs] == [
+        ("batch", "run", (1,)),
+        ("cores", "run", (1, 2)),
+        ("mode", "build", ("fast", "slow")),
+    ]
+    assert [k.name for k in b.knobs] == ["batch", "cores"]
+    assert len(landscape.points()) == 6
+    assert [seed["mode"] for seed in a.seeds] == ["fast"]
+    assert [baseline.name for baseline in b.baselines] == ["b default"]
+
+
+def test_launches_of_a_point_are_its_noise() -> None:
+    landscape = two_runtimes().landscape
+    point = landscape.spaces[0].point(mode="fast", cores=2, batch=1)
+    assert landscape.throughput(point) == 200.0
+    assert sorted(landscape.ratios(point)) == [0.95, 1.05]
+    played = {landscape.trial(point, noise=0.0, seed=seed).launches[0].outcome for seed in range(20)}
+    rates = {round(1e9 * len(o.latencies_ns) / o.wall_ns) for o in played if isinstance(o, Measurement)}
+    assert rates == {190, 210}
+
+
+def test_failures_are_recorded_too() -> None:
+    landscape = two_runtimes().landscape
+    failed = landscape.outcome(landscape.spaces[0].point(mode="slow", cores=2, batch=1))
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.stage) == ("memory", "measure")
+
+
+def test_latencies_are_those_recorded() -> None:
+    found = two_runtimes().landscape
+    measured = found.outcome(found.spaces[1].point(cores=1, batch=1))
+    assert isinstance(measured, Measurement)
+    assert set(measured.latencies_ns) == {12_500_000}
+
+
+def test_what_was_not_recorded_is_not_legal() -> None:
+    space = two_runtimes().landscape.spaces[0]
+    assert space.why_illegal(space.point(mode="fast", cores=2, batch=1)) is None
+    assert recording("gap", "x,y,throughput\n1,1,5\n2,2,6\n").landscape.points()[0]["x"] == 1
+    assert len(recording("gap", "x,y,throughput\n1,1,5\n2,2,6\n").landscape.points()) == 2
+
+
+def test_a_build_is_paid_once() -> None:
+    landscape = two_runtimes().landscape
+    trials = play(grid.propose, landscape, GOAL, seed=0, trials=6)
+    assert seconds(landscape, trials) == [32.0, 64.0, 67.0, 68.0, 100.0, 102.0]
+
+
+def test_without_a_document_columns_speak_for_themselves() -> None:
+    """Common names of other tools mean the knobs that they are."""
+    found = recording("plain", "intraop_threads,batch_size,throughput\n1,1,10\n4,8,90\n")
+    assert found.goal == GOAL
+    assert {k.name for k in found.landscape.spaces[0].knobs} == {"cores", "batch"}
+    assert best_score(found.landscape, GOAL) == pytest.approx(math.log(90))
+
+
+def test_a_latency_alone_gives_the_rate_by_littles_law() -> None:
+    told = {"metrics": {"latency": {"column": "ms", "unit": "ms"}}, "in_flight": 2, "knobs": {"batch": {}}}
+    found = recording("lat", "batch,ms\n4,20\n", json.dumps(told))
+    assert found.landscape.throughput(found.landscape.points()[0]) == pytest.approx(2 * 4 / 0.020)
+
+
+def test_a_knob_that_some_rows_leave_out_is_unset_there() -> None:
+    found = recording("u", "preset,cores,throughput\nx,1,5\nhint,,6\n").landscape
+    assert [point["cores"] for point in found.points()] == ["1", "unset"] or {
+        point["cores"] for point in found.points()
+    } == {"1", "unset"}
+
+
+@pytest.mark.parametrize(
+    ("table", "document", "error"),
+    [
+        ("", None, "recording-empty"),
+        ("x,y\n1,2\n", None, "recording-column"),
+        ("x,throughput\n1,2\n", "{", "recording-document"),
+        ("x,throughput\n1,2\n", "[]", "recording-document"),
+        ("x,throughput\n1,2\n", '{"knobs": {"z": {}}}', "recording-column"),
+        ("x,throughput\n1,many\n", None, "recording-figure"),
+        (
+            "x,throughput\n1,2\n",
+            '{"metrics": {"throughput": {"column": "throughput", "unit": "h"}}}',
+            "recording-figure",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_told(table: str, document: str | None, error: str) -> None:
+    with pytest.raises(DataError) as caught:
+        recording("bad", table, document)
+    assert caught.value.id == error
+
+
+# ---------------------------------------------------------------- judging
+
+
+def run(regrets: list[float], *, strategy: str = "s", seed: int = 0) -> Replayed:
+    return Replayed(
+        recording="r", strategy=strategy, seed=seed, simulated=False, regrets=tuple(regrets),
+        seconds=tuple(10.0 * (i + 1) for i in range(len(regrets))),
+    )  # fmt: skip
+
+
+def test_when_a_tolerance_was_reached() -> None:
+    found = run([math.inf, 0.5, 0.0201, 0.01, 0.0])
+    assert [found.reached(t) for t in (0.5, 0.02, 0.005)] == [2, 3, 5]
+    assert found.reached_s(0.02) == 30.0
+    assert run([0.5]).reached(0.02) is None
+    assert found.regret(1) == 1.0
+    assert run([]).regret(5) == 1.0
+
+
+def test_ranks_count_what_never_came() -> None:
+    assert rank([3, 1, None, 2], 50.0) == 2
+    assert rank([3, 1, None, 2], 90.0) is None
+    assert rank([], 50.0) is None
+
+
+def test_a_run_that_ended_keeps_its_regret_in_the_curve() -> None:
+    assert curve([run([0.0]), run([math.log(2), 0.0, 0.0])], 3) == [0.0, 0.0, 0.0]
+    assert curve([run([0.0]), run([math.log(2)] * 3)], 3, 90.0) == pytest.approx([0.5] * 3)
+
+
+def test_a_grid_finds_the_best_of_everything() -> None:
+    found = two_runtimes()
+    runs = list(judged("grid", grid.propose, found.landscape, GOAL, Terms(noise=0.0), range(2), simulated=False))
+    assert [r.regrets[-1] for r in runs] == [0.0, 0.0]
+    assert [r.why for r in runs] == ["ended after 6 trials"] * 2
+
+
+def test_injected_failures_hit_the_share_asked_for_and_spare_the_answer() -> None:
+    """The best is then the best of what works, so regret still ends at 0."""
+    table = "x,throughput\n" + "".join(f"{i},{100 + i}\n" for i in range(1, 201))
+    found = recording("line", table)
+    runs = list(
+        judged("grid", grid.propose, found.landscape, GOAL, Terms(trials=200, invalid=0.3), range(3), simulated=False)
+    )
+    assert all(r.regrets[-1] == 0.0 for r in runs)
+    assert all(r.regrets[0] == math.inf or r.regrets[0] > 0.3 for r in runs)
+    assert len({r.regrets for r in runs}) == 3
+
+
+def test_noise_takes_the_place_of_recorded_launches() -> None:
+    found = two_runtimes()
+    exact = next(
+        iter(judged("random", random.propose, found.landscape, GOAL, Terms(noise=0.0), range(1), simulated=False))
+    )
+    assert exact.regrets[-1] == 0.0
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "two.csv").write_text(TABLE)
+    (tmp_path / "two.json").write_text(json.dumps(DOCUMENT))
+    return tmp_path / "two.csv"
+
+
+def test_the_library_call(data: Path) -> None:
+    runs = replay([data], strategies=("grid", "random"), seeds=2, trials=6)
+    assert [(r.strategy, r.seed) for r in runs] == [("grid", 0), ("grid", 1), ("random", 0), ("random", 1)]
+    assert list(grouped(runs)) == ["two runtimes"]
+    assert load(data.with_suffix(".json")).landscape.name == "two runtimes"
+
+
+def test_the_command_prints_a_table(data: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    curves = tmp_path / "curves.svg"
+    code = main(
+        ["replay", str(data), "--strategies", "grid,random", "--seeds", "3", "--trials", "6", "-o", str(curves)]
+    )
+    told = capsys.readouterr().out
+    assert code == 0
+    assert "two runtimes: 3 runs each" in told
+    assert [line.split()[0] for line in told.splitlines()[1:4]] == ["strategy", "grid", "random"]
+    assert "3 3 trials, 67 67 s" in told.splitlines()[2]
+    assert ElementTree.fromstring(curves.read_text()).tag.endswith("svg")
+
+
+def test_the_command_as_json(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(data), "--strategies", "grid", "--seeds", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["runs"][0]["strategy"] == "grid"
+    assert len(told["runs"][0]["regrets"]) == 6
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        load(Path("nowhere.csv"))
+    assert caught.value.id == "recording-not-found"
+
+
+def test_shares() -> None:
+    assert (share("2%"), share("0.02"), share(" 0 ")) == (0.02, 0.02, 0.0)
+    for text in ("2", "x", "-1%"):
+        with pytest.raises(UsageError):
+            share(text)
+
+
+def test_texts_of_strangers_stay_inert() -> None:
+    runs = [replace(run([0.1, 0.0]), recording="<b>&", simulated=True)]
+    assert "&lt;b&gt;&amp; (simulated)" in picture(runs)
+    assert "(simulated)" in replayed_text(runs)
+    assert replayed_json([run([math.inf, 0.0])])["runs"][0]["regrets"] == [None, 0.0]
