@@ -22,7 +22,7 @@ from infertune.build.cache import ArtifactCache
 from infertune.core import history, stats
 from infertune.core.assignments import parse_assignments
 from infertune.core.goal import parse_goal
-from infertune.core.records import Failed, Launch, Measurement, Plan, Question
+from infertune.core.records import Built, Failed, Launch, Measurement, Plan, Question
 from infertune.core.space import Point, Space, Value
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.shell import LocalShell
@@ -139,7 +139,7 @@ def main() -> None:
         ask(journal, setting)
         print(work(setting, journal, blocks=asked.blocks, seconds=asked.seconds))
         launches = history.launches(journal.entries)
-        builds = [e.event.wall_s for e in journal.entries if type(e.event).__name__ == "Built"]
+        builds = [e.event.wall_s for e in journal.entries if isinstance(e.event, Built)]
     names = knob_names(setting.spaces)
     with asked.run.with_suffix(".csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
