@@ -207,3 +207,42 @@ def test_choices_without_whole_numbers_and_strangers_among_spaces() -> None:
     spaces = (replace(build_space(), rules=(never,)), nothing_legal(), small_space())
     played = play(auto.propose, flat(*spaces), GOAL, seed=3, trials=12, n=5)
     assert len({trial.point for trial in played}) == 12
+
+
+# ---------------------------------------------------------------- what was left behind
+
+
+def told(landscape: Landscape, trials: int) -> str:
+    played = play(auto.propose, landscape, GOAL, seed=0, trials=trials, noise=0.02)
+    return auto.ending(landscape.spaces, played, GOAL)
+
+
+def test_the_end_is_told_with_the_chance_that_something_better_remains() -> None:
+    landscape = cpu_landscape(units=2, seed=1)
+    few, many = (told(landscape, trials) for trials in (3, 30))
+    assert "points were not tried; the chance that one of them is over 2 % better: " in few
+    assert percent(few) > percent(many)
+
+
+def percent(text: str) -> float:
+    return 0.5 if text.endswith("under 1 %") else float(text.rsplit(": ", 1)[1].removesuffix(" %"))
+
+
+def test_a_space_that_was_tried_whole_leaves_nothing() -> None:
+    landscape = flat(small_space())
+    assert told(landscape, 14).startswith("1 point was not tried")
+    assert told(landscape, 15) == "every point that can work was tried"
+    assert auto.ending((small_space(),), (), parse_goal("max throughput, batch > 64")) == (
+        "no point meets the goal's limits on knobs"
+    )
+
+
+def test_the_chance_is_about_right() -> None:
+    """Over made-up machines, what is told after ten trials is neither far too hopeful nor far too sure."""
+    said, true = [], []
+    for seed in range(24):
+        landscape = cpu_landscape(units=4, seed=100 + seed)
+        played = play(auto.propose, landscape, GOAL, seed=seed, trials=12, noise=0.02)
+        said.append(percent(auto.ending(landscape.spaces, played, GOAL)) / 100.0)
+        true.append(regrets(landscape, GOAL, played)[-1] > 0.0198)
+    assert abs(statistics.mean(said) - statistics.mean(true)) < 0.3

@@ -21,6 +21,7 @@ from infertune.search.parts.feasible import hopeless
 from infertune.search.parts.features import encoded
 from infertune.search.parts.known import known
 from infertune.search.parts.outlook import Outlook
+from infertune.search.parts.remaining import chance_of_better
 from infertune.search.parts.seconds import Price
 from infertune.search.parts.turns import Turns, highest, turns
 
@@ -28,6 +29,8 @@ ENOUGH = 16
 """Trials before the search may end by itself."""
 NEGLIGIBLE = 0.003
 """Expected gain (0.3 %) that is not worth a launch ..."""
+WORTHWHILE = 0.02
+"""The gain that people ask about when a search has ended."""
 CAUTION = 2.0
 """... even if the model were half as sure as it is: hyperparameters learned from few trials promise too much."""
 
@@ -43,6 +46,29 @@ def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: in
     rng = np.random.default_rng([seed, len(history)])
     places = candidates(everything, left, _leaders(evidence), rng)
     return tuple(everything.point(place) for place in _picks(everything, evidence, goal, places, n))
+
+
+def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str:
+    """Why there may be nothing to propose, and how likely it is that more than `WORTHWHILE` was left behind."""
+    everything = catalogue(tuple(spaces))
+    evidence = tuple(trial for trial in read(history, goal) if everything.has(trial.point))
+    fine = allowed(everything, goal)
+    left = fine & ~hopeless(everything, evidence)
+    left[everything.places([trial.point for trial in evidence])] = False
+    if not fine.any():
+        return "no point meets the goal's limits on knobs"
+    if not left.any():
+        return "every point that can work was tried"
+    places = candidates(everything, left, _leaders(evidence), np.random.default_rng(0))
+    chance = chance_of_better(known(everything, evidence, goal), encoded(everything)[places], np.log1p(WORTHWHILE))
+    points = "1 point was" if left.sum() == 1 else f"{left.sum():,} points were"
+    return (
+        f"{points} not tried; the chance that one of them is over {100 * WORTHWHILE:.0f} % better: {_percent(chance)}"
+    )
+
+
+def _percent(chance: float) -> str:
+    return "under 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"
 
 
 def _leaders(evidence: Sequence[Evidence]) -> list[Point]:

@@ -15,6 +15,7 @@ from infertune.core.verdict import Terms
 from infertune.measure import again
 from infertune.measure import plan as planning
 from infertune.measure import race as racing
+from infertune.search import Ending
 from infertune.study import checking
 from infertune.study.bench import BUILD_TIMEOUT_S, Bench
 from infertune.study.journal import Journal
@@ -33,6 +34,7 @@ class Loop:
     journal: Journal
     bench: Bench
     strategy: Strategy
+    ending: Ending
     clock: Clock
     budget_s: float
     max_trials: int | None
@@ -125,6 +127,11 @@ class Loop:
 
     def search(self) -> str:
         """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why."""
+        why = self._searched()
+        left = "" if self.stop() else self.ending(self.setting.spaces, self.trials(), self.setting.goal)
+        return f"{why}; {left}" if left else why
+
+    def _searched(self) -> str:
         self._finish_round()
         while not self.stop():
             if self.max_trials is not None and len(self.asked()) >= self.max_trials:
@@ -135,7 +142,7 @@ class Loop:
             began = self.clock.now_ns()
             fresh = self.legal_and_new(self.proposed())
             if not fresh:
-                return "the strategy has nothing left to try"
+                return "the strategy has nothing left that is worth a trial"
             self.journal.append(Round(points=tuple(fresh), think_s=(self.clock.now_ns() - began) / 1e9))
             self._screen(fresh)
             self._look_again()

@@ -19,7 +19,7 @@ from infertune.core.space import Value
 from infertune.edge.clock import MonotonicClock, wall_clock
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
-from infertune.search import find_strategy
+from infertune.search import find_ending, find_strategy
 from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
 from infertune.study.ceilings import Examine, closing_s, examine
@@ -117,6 +117,7 @@ def run(
         journal=journal,
         bench=Bench(setting, journal, executor, cache, clock),
         strategy=find_strategy(setting.question.strategy),
+        ending=find_ending(setting.question.strategy),
         clock=clock,
         budget_s=budget_s - (closing_s(budget_s) if examine else 0.0),
         max_trials=max_trials,

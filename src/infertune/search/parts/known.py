@@ -8,7 +8,7 @@ import numpy as np
 
 from infertune.core.goal import Goal
 from infertune.search.parts import seconds
-from infertune.search.parts.arrays import Whole
+from infertune.search.parts.arrays import Floats, Whole
 from infertune.search.parts.catalogue import Catalogue
 from infertune.search.parts.evidence import Evidence
 from infertune.search.parts.feasible import chance
@@ -33,11 +33,17 @@ class Known:
 
         Believed rather than measured, as the highest of many noisy launches is usually a lucky one.
         """
+        leader = self.leader()
+        return None if leader is None else float(self._scores()[leader])
+
+    def leader(self) -> int | None:
+        """The number of that trial."""
         rows = np.flatnonzero([trial.feasible for trial in self.evidence])
-        if not len(rows):
-            return None
-        inputs = self.inputs[rows]
-        return float(np.max(self.figures[0].told(believe(self.models[0], inputs).mean, inputs.depth)))
+        return int(rows[np.argmax(self._scores()[rows])]) if len(rows) else None
+
+    def _scores(self) -> Floats:
+        """What the model believes of every trial's score."""
+        return self.figures[0].told(believe(self.models[0], self.inputs).mean, self.inputs.depth)
 
     def outlook(self, inputs: Inputs) -> Outlook:
         """What to expect at ``inputs``."""

@@ -34,6 +34,10 @@ class Outlook:
         mean = self.figures[0].told(self.beliefs[0].mean, self.inputs.depth)
         return expected_gain(mean, caution * self.beliefs[0].sd, best) * np.exp(self._log_chance())
 
+    def chance(self) -> Floats:
+        """The chance that each works within the limits."""
+        return np.exp(self._log_chance())
+
     def after(self, row: int) -> Outlook:
         """The outlook once that candidate has been tried and came out as expected."""
         return replace(self, beliefs=tuple(assume(belief, row) for belief in self.beliefs))
