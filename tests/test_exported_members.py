@@ -7,7 +7,8 @@ import pytest
 
 import infertune
 
-PUBLIC = """Device Failed Goal InfertuneError Knob Measurement Model Plan Point Space Study __version__ discover replay tune"""
+PUBLIC = """Device Failed Goal InfertuneError Knob Measurement Model Plan Point Space Study __version__
+discover replay tune"""
 HEAVY = {"numpy", "scipy", "onnx", "onnxruntime", "openvino", "torch", "rich", "typer", "cattrs", "psutil"}
 
 
