@@ -23,32 +23,69 @@ class Format(StrEnum):
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="A run folder; two of them with --compare.")],
     format: Annotated[Format, typer.Option(help="csv lists the trials alone.")] = Format.text,  # noqa: A002
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of stdout.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json (see docs/json.md).")] = False,
     html: Annotated[
         bool, typer.Option("--html", help="The same as --format html: one file that needs nothing else.")
     ] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Compare two run folders: RUN_A RUN_B.")] = False,
 ) -> None:
-    """Winner, confirmed figures, baselines, costs, failures and trials of a run folder."""
-    from infertune import report
-    from infertune.store.sqlite import NAME, read_entries
+    """Winner, confirmed figures, baselines, costs, failures and trials of a run folder; or two of them compared."""
+    from infertune.store.sqlite import read_entries
 
-    entries = read_entries(run)
-    files = {"record": NAME}  # by its name in the folder: a copy of it elsewhere gives the same bytes
-    writers = {
-        Format.text: lambda: report.plain_text(entries, files),
-        Format.markdown: lambda: report.markdown_text(entries, files),
-        Format.csv: lambda: report.csv_text(entries),
-        Format.json: lambda: report.json_text(entries, files),
-        Format.html: lambda: _page(entries),
-    }
-    text = writers[Format.json if json else Format.html if html else format]()
+    wanted = Format.json if json else Format.html if html else format
+    _check_count(runs, 2 if compare else 1)
+    records = [read_entries(run) for run in runs]
+    text = _compared(records[0], records[1], wanted) if compare else _written(records[0], wanted)
     if out is None:
         typer.echo(text, nl=False)
     else:
         _write(out, text)
+
+
+def _check_count(runs: list[Path], wanted: int) -> None:
+    from infertune.core.errors import UsageError
+
+    if len(runs) != wanted:
+        hint = "`infertune report RUN`, or `infertune report --compare RUN_A RUN_B`"
+        raise UsageError("usage", f"{len(runs)} run folders were given, {wanted} wanted", hint=hint)
+
+
+def _written(entries: Sequence[Entry], wanted: Format) -> str:
+    from infertune import report
+    from infertune.store.sqlite import NAME
+
+    files = {"record": NAME}  # by its name in the folder: a copy of it elsewhere gives the same bytes
+    match wanted:
+        case Format.text:
+            return report.plain_text(entries, files)
+        case Format.markdown:
+            return report.markdown_text(entries, files)
+        case Format.csv:
+            return report.csv_text(entries)
+        case Format.json:
+            return report.json_text(entries, files)
+        case Format.html:
+            return _page(entries)
+
+
+def _compared(a: Sequence[Entry], b: Sequence[Entry], wanted: Format) -> str:
+    from infertune.core.errors import UsageError
+    from infertune.report.comparison import compare, comparison_json, comparison_text
+    from infertune.report.result import written
+
+    match wanted:
+        case Format.html:
+            from infertune.report.page.compare import compare_html
+
+            return compare_html(a, b)
+        case Format.text:
+            return comparison_text(compare(a, b))
+        case Format.json:
+            return written(comparison_json(compare(a, b)))
+    raise UsageError("usage", f"a comparison has no form in {wanted.value}", hint="take text, json or html")
 
 
 def _page(entries: Sequence[Entry]) -> str:

@@ -10,19 +10,22 @@ from infertune.core.answer import answer
 from infertune.core.findings import Answer, Figures
 from infertune.core.goal import parse_goal
 from infertune.core.records import Entry, Interval, Named
-from infertune.report.document import Document, Section, latency, measured, title
+from infertune.report.differences import Difference, differences
+from infertune.report.document import Document, Grid, Section, latency, measured, title
 from infertune.report.inert import one_line
 from infertune.report.result import Json, figures_json, interval_json
 from infertune.report.text import laid_out
 
 FORMAT = "infertune-comparison/1"
+HEADER = ("figure", "A", "B", "B is better by", "verdict")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """``ratio`` is how many times better B is than A, None where that would not be a fair statement.
 
-    ``differences`` names what is not the same in the two questions; ``metric`` is the figure compared.
+    ``differences`` names what is not the same in the two questions; ``metric`` is the figure compared. ``figures``
+    compares every figure that both have, where that is fair.
     """
 
     a: Answer
@@ -31,6 +34,7 @@ class Comparison:
     ratio: Interval | None
     verdict: str
     differences: tuple[str, ...]
+    figures: tuple[Difference, ...] = ()
 
 
 def compare(entries_a: Sequence[Entry], entries_b: Sequence[Entry]) -> Comparison:
@@ -40,7 +44,10 @@ def compare(entries_a: Sequence[Entry], entries_b: Sequence[Entry]) -> Compariso
     obstacle = _obstacle(a, b)
     ratio = None if obstacle else _ratio(metric, a.figures, b.figures)
     said = obstacle or (_verdict(ratio) if ratio else "not comparable: a study has no winner")
-    return Comparison(a=a, b=b, metric=metric, ratio=ratio, verdict=said, differences=_differences(a, b))
+    figures = () if obstacle else differences(entries_a, entries_b)
+    return Comparison(
+        a=a, b=b, metric=metric, ratio=ratio, verdict=said, differences=_differences(a, b), figures=figures
+    )
 
 
 def _metric(a: Answer, b: Answer) -> str:
@@ -107,9 +114,11 @@ def _versions(found: Answer) -> dict[str, str]:
 def comparison_text(found: Comparison) -> str:
     """Both studies, then the verdict and what else differs between them."""
     differ = (f"not the same in both: {', '.join(found.differences)}",) if found.differences else ()
+    rows = tuple(figure.cells for figure in found.figures)
     sections = (
         _study("A", found.a),
         _study("B", found.b),
+        *((Section(title="Figure by figure", grid=Grid(header=HEADER, rows=rows)),) if rows else ()),
         Section(title="", facts=(("verdict", found.verdict),), notes=differ),
     )
     return laid_out(Document(title=f"Comparing {_metric_words(found.metric)}", sections=sections))
@@ -140,6 +149,16 @@ def comparison_json(found: Comparison) -> Json:
         "ratio": interval_json(found.ratio) if found.ratio else None,
         "verdict": found.verdict,
         "differences": list(found.differences),
+        "figures": [
+            {
+                "metric": d.metric,
+                "a": interval_json(d.a),
+                "b": interval_json(d.b),
+                "ratio": interval_json(d.ratio),
+                "verdict": d.said,
+            }
+            for d in found.figures
+        ],
     }
 
 

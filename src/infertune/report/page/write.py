@@ -37,7 +37,7 @@ def html_text(entries: Sequence[Entry]) -> str:
     seen = basis(entries)
     parts = _parts(seen)
     shown = tuple((id_, name) for id_, name in SECTIONS.items() if parts.get(_KEY.get(id_, id_), True))
-    return laid_out("page.html", title=title(seen.found), sections=shown, **parts)
+    return laid_out("page.html", kind="report", title=title(seen.found), sections=shown, **parts)
 
 
 _KEY = {"trade": "scatter"}
