@@ -13,6 +13,8 @@ from infertune.core.records import Entry, Interval, Named
 from infertune.report.inert import one_line
 from infertune.report.rows import Cell, Table, table
 
+TIME = "Where the time went"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
@@ -24,12 +26,13 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """``facts`` (label, text), then ``grid``, then ``notes``; any of them may be empty."""
+    """``facts`` (label, text), then ``grid``, then ``notes``; any may be empty. ``chart`` is for terminals alone."""
 
     title: str
     facts: Named = ()
     grid: Grid | None = None
     notes: tuple[str, ...] = ()
+    chart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ def report(entries: Sequence[Entry], files: Mapping[str, str], *, most_trials: i
     sections = (
         Section(title="", facts=tuple(_summary(found))),
         baselines(found),
-        Section(title="Where the time went", facts=tuple(_time(found))),
+        Section(title=TIME, facts=tuple(_time(found))),
         failures(found),
         _trials(found, table(entries), most_trials),
         Section(title="Caveats", notes=tuple(map(one_line, found.caveats))),

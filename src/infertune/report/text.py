@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from infertune.core import choice, words
 from infertune.core.records import Entry, Named
-from infertune.report.document import Document, Grid, Section, all_trials, report
+from infertune.report.characters import search_curve, trade_off
+from infertune.report.document import TIME, Document, Grid, Section, all_trials, report
 from infertune.report.inert import one_line
+from infertune.report.page.basis import Basis, basis
 from infertune.report.rows import table
 
 SHOWN_TRIALS = 10
@@ -15,7 +18,17 @@ SHOWN_TRIALS = 10
 
 def plain_text(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> str:
     """The whole report. ``files`` (name -> path) are listed at its end."""
-    return laid_out(report(entries, files or {}, most_trials=SHOWN_TRIALS))
+    document = report(entries, files or {}, most_trials=SHOWN_TRIALS)
+    return laid_out(replace(document, sections=tuple(_with_charts(document.sections, basis(entries)))))
+
+
+def _with_charts(sections: Sequence[Section], seen: Basis) -> Iterator[Section]:
+    """Charts of the search before where its time went: they are for terminals alone."""
+    drawn = {"Throughput against latency": trade_off(seen), "Best so far": search_curve(seen)}
+    for section in sections:
+        if section.title == TIME:
+            yield from (Section(title=title, chart=lines) for title, lines in drawn.items() if lines)
+        yield section
 
 
 def rows_text(entries: Sequence[Entry]) -> str:
@@ -44,7 +57,7 @@ def _section(section: Section) -> Iterator[str]:
     indent = "  " if section.title else ""
     if section.title:
         yield section.title
-    for line in (*_facts(section.facts), *(_grid(section.grid) if section.grid else ())):
+    for line in (*section.chart, *_facts(section.facts), *(_grid(section.grid) if section.grid else ())):
         yield indent + line
     for note in section.notes:
         yield f"{indent}- {note}"
