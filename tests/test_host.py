@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infertune.core import linux
@@ -310,6 +310,8 @@ def test_quotas_a_hair_below_a_whole_number_through_rounding_count_as_whole() ->
     assert linux.effective_cpus(range(8), 0.3 / 0.1) == 3  # 2.9999999999999996
 
 
+@example("MemTotal: ² kB")
+@example("²")
 @given(st.text(max_size=200))
 def test_parsers_take_any_text(text: str) -> None:
     linux.mounts(text)

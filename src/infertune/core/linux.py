@@ -189,7 +189,7 @@ def fields(text: str) -> dict[str, str]:
 def kib(text: str) -> int:
     """Bytes of ``"1234 kB"``; 0 for other text."""
     number = text.partition(" ")[0]
-    return int(number) * 1024 if number.isdigit() else 0
+    return int(number) * 1024 if number.isdecimal() else 0
 
 
 def cpu_times(proc_stat: str, cpus: frozenset[int]) -> tuple[CpuTimes, int]:

@@ -60,7 +60,7 @@ def _involuntary() -> int:
 
 def _throttled(stat_files: list[Path]) -> int:
     counts = [linux.fields(text_of(path)).get("nr_throttled", "") for path in stat_files]
-    return sum(int(count) for count in counts if count.isdigit())
+    return sum(int(count) for count in counts if count.isdecimal())
 
 
 def counter_reader(root: Path = ROOT) -> Callable[[], Counters]:

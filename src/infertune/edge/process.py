@@ -60,7 +60,7 @@ def marked(variable: str, value: str) -> list[psutil.Process]:
     wanted = f"{variable}={value}".encode()
     found = []
     for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError, psutil.Error), open(f"/proc/{entry.name}/environ", "rb") as environ:
             if wanted in environ.read().split(b"\0"):

@@ -50,7 +50,7 @@ def cache_bytes(root: Path = ROOT) -> int:
 def _size(text: str) -> int:
     """``32768K`` as bytes."""
     scale = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 0)
-    return int(text[:-1]) * scale if scale and text[:-1].isdigit() else 0
+    return int(text[:-1]) * scale if scale and text[:-1].isdecimal() else 0
 
 
 def product_model(path: str) -> int:

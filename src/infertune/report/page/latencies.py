@@ -172,4 +172,4 @@ def _instances(trial: Shown, measured: Measurement) -> int | None:
     if planned > 0:
         return planned
     told = dict(measured.settings).get("instances", "")
-    return int(told) if told.isdigit() and int(told) > 0 else None
+    return int(told) if told.isdecimal() and int(told) > 0 else None

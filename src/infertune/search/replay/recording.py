@@ -212,7 +212,7 @@ def _scheme(told: Mapping[str, Any], columns: Mapping[str, str], rows: Sequence[
     texts = {knob: {row.get(column) or "" for row in rows} for knob, column in columns.items()}
     named = {knob for knob, spec in told.get("knobs", {}).items() if spec.get("scale") == "choice"}
     return {
-        knob: (columns[knob], knob not in named and all(text.lstrip("-").isdigit() for text in found))
+        knob: (columns[knob], knob not in named and all(text.lstrip("-").isdecimal() for text in found))
         for knob, found in texts.items()
         if any(found)
     }

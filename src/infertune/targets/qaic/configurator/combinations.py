@@ -68,7 +68,7 @@ def _values(path: str, number: int, row: Mapping[str, str]) -> dict[str, Value]:
             continue
         if column == "sdpClusterSizes":
             found[_KNOBS[column]] = bare.replace(",", "+").replace(" ", "")
-        elif bare.isdigit():
+        elif bare.isdecimal():
             found[_KNOBS[column]] = int(bare)
         else:
             raise _damaged(path, f"line {number} holds `{text}` for {column}")

@@ -162,7 +162,7 @@ def _model(line: Line) -> str:
 
 def _symbol(text: str) -> tuple[str, int]:
     name, _, value = text.rpartition(",")
-    if not name or not value.isdigit() or int(value) < 1:
+    if not name or not value.isdecimal() or int(value) < 1:
         raise UsageError(
             "usage",
             f"`{quoted(text)}` is no symbol with its value",

@@ -127,7 +127,7 @@ def _numbers(line: Line, name: str) -> tuple[int, ...]:
     text = line.text(name)
     if not text:
         return ()
-    if not all(part.isdigit() and int(part) > 0 for part in text.split(",")):
+    if not all(part.isdecimal() and int(part) > 0 for part in text.split(",")):
         raise Misuse(f"{NAME}: for the {name} option: '{text}' value invalid for integer list argument!")
     return tuple(int(part) for part in text.split(","))
 
@@ -181,7 +181,7 @@ def _symbols(line: Line) -> dict[str, int]:
     found: dict[str, int] = {}
     for text in line.texts("-onnx-define-symbol"):
         name, comma, value = text.rpartition(",")
-        if not comma or not name or not value.isdigit() or int(value) < 1:
+        if not comma or not name or not value.isdecimal() or int(value) < 1:
             raise Misuse(f"{NAME}: for the -onnx-define-symbol option: '{text}' is not <symbol>,<value>")
         found[name] = int(value)
     return found

@@ -89,7 +89,7 @@ def _separated(argv: list[str]) -> list[str]:
     words: list[str] = []
     for word in argv:
         number, dashes, rest = word.partition("--")
-        words += [number, dashes + rest] if number.isdigit() and dashes else [word]
+        words += [number, dashes + rest] if number.isdecimal() and dashes else [word]
     return words
 
 
