@@ -34,11 +34,13 @@ bench-search: dev ## how many trials each search strategy needs on recorded spac
 sim-fidelity: dev ## how near the simulated Cloud AI 100 card comes to what was published, fitted or kept out
 	@$(BIN)/python bench/sim/fidelity.py
 
-docs: dev ## write the generated pages of docs/
+docs: dev ## write the generated pages of docs/ and build the site into site/
 	@for script in docs/generate_*.py; do $(BIN)/python $$script; done
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html"
 
-docs-check: dev ## fail when a generated page is stale, or the docs use a word that the project has another word for
-	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_words.py
+docs-check: dev ## pages are current, use our words, link somewhere; every command and snippet in them runs
+	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_words.py tests/test_docs_snippets.py tests/test_site.py
 
 lock: base ## resolve requirements/*.lock anew from pyproject.toml
 	@$(BIN)/python requirements/lock.py

@@ -20,7 +20,7 @@ from infertune.core.records import Interval, MeasureJob, Measurement
 from infertune.edge.shell import LocalShell
 from infertune.export.bundle import Promise, read_bundle
 from infertune.study.hand_over import export
-from infertune.study.verifying import PLAN, verify
+from infertune.study.verifying import plan, verify
 
 SHAPES = {"bert-base": {"sequence_length": 128}, "minilm-l6": {"sequence_length": 128}, "resnet50": {}}
 SECONDS = "3"
@@ -38,7 +38,7 @@ def run_py(folder: Path) -> float:
 
 def launch(folder: Path, promise: Promise) -> float:
     job = MeasureJob(
-        model=promise.model, point=promise.point, artifact=str(folder.resolve()), plan=PLAN, feed=promise.feed
+        model=promise.model, point=promise.point, artifact=str(folder.resolve()), plan=plan(), feed=promise.feed
     )
     reply = local_executor().run(promise.point.target, job, timeout_s=120)
     assert isinstance(reply, Measurement), reply

@@ -18,8 +18,9 @@ Made from [`result.schema.json`](result.schema.json) by `docs/generate_json.py`.
 run folder. `infertune report RUN --format json` prints the same keys and, beside them, those marked "report only"; its
 `files` are named relative to the run folder, so that a copy of the folder gives the same bytes on every machine.
 
-```
-infertune tune m.onnx --json | jq '.confirmed.throughput_per_s.value'
+```sh
+infertune report runs/m --json > result.json
+python -c "import json; print(json.load(open('result.json'))['confirmed'])"
 ```
 
 What to rely on:

@@ -25,6 +25,7 @@ def command(
     launches: Annotated[
         int, typer.Option(help="Blocks of fresh processes; up to three times as many while the verdict is open.", min=1)
     ] = 6,
+    window: Annotated[float, typer.Option(help="Seconds that each launch measures.", min=0.05)] = 2.0,
     before: Annotated[
         Path | None,
         typer.Option(
@@ -40,7 +41,7 @@ def command(
     from infertune.core.errors import DriftError
     from infertune.study.verifying import verify
 
-    found = verify(folder, tolerance=tolerance / 100, launches=launches, before=before)
+    found = verify(folder, tolerance=tolerance / 100, launches=launches, window_s=window, before=before)
     if json:
         print_json(wire.to_plain(found))
     else:

@@ -21,7 +21,7 @@ from infertune.study.bench import LAUNCH_TIMEOUT_S
 from infertune.study.question import probe
 from infertune.targets import find_target
 
-PLAN = Plan(warmup_s=0.5, min_time_s=2.0, min_count=20, cap_s=10.0)
+WINDOW_S = 2.0
 TOLERANCE = 0.03
 LAUNCHES = 6  # blocks: the least whose extremes cover the median in more than 95 % of cases
 MOST = 3  # times as many blocks while the verdict is open
@@ -56,6 +56,7 @@ class _Trial:
 
     promised: Promise
     artifact: str
+    plan: Plan
     executor: Executor
     other: Executor | None  # the environment of before
     basis: Basis
@@ -64,9 +65,9 @@ class _Trial:
 
     def launch(self, executor: Executor, point: Point) -> Measurement:
         job = MeasureJob(
-            model=self.promised.model, point=point, artifact=self.artifact, plan=PLAN, feed=self.promised.feed
+            model=self.promised.model, point=point, artifact=self.artifact, plan=self.plan, feed=self.promised.feed
         )
-        reply = executor.run(point.target, job, timeout_s=LAUNCH_TIMEOUT_S + 5 * PLAN.cap_s)
+        reply = executor.run(point.target, job, timeout_s=LAUNCH_TIMEOUT_S + 5 * self.plan.cap_s)
         if isinstance(reply, Measurement) and reply.latencies_ns:
             return reply
         why = reply.message if isinstance(reply, Failed) else "no request completed"
@@ -113,11 +114,17 @@ class _Trial:
         return drift.relative(alone, self.promised.anchor.throughput.value)
 
 
+def plan(window_s: float = WINDOW_S) -> Plan:
+    """As the confirmation measures, with a window of ``window_s``."""
+    return Plan(warmup_s=window_s / 4, min_time_s=window_s, min_count=20, cap_s=5 * window_s)
+
+
 def verify(
     folder: str | Path,
     *,
     tolerance: float = TOLERANCE,
     launches: int = LAUNCHES,
+    window_s: float = WINDOW_S,
     before: str | Path | None = None,
     executor: Executor | None = None,
     other: Executor | None = None,
@@ -134,12 +141,13 @@ def verify(
     promised = read_bundle(folder)
     here = executor or LocalExecutor(LocalShell())
     if before is not None and other is None:
-        other = LocalExecutor(LocalShell(), python=str(before))
+        other = LocalExecutor(LocalShell(), python=_interpreter(Path(before)))
     then = _device_before(other, promised, before) if other else promised.device
     device_changes = _device_changes(here, promised, then)
     trial = _Trial(
         promised=promised,
         artifact=str(folder),
+        plan=plan(window_s),
         executor=here,
         other=other,
         basis=_basis(promised, other, device_changes),
@@ -175,8 +183,17 @@ def _verdict(trial: _Trial, tolerance: float, changes: tuple[str, ...]) -> Verdi
         kept=drift.kept(may_decide, tolerance),
         settled=drift.settled(deciding, tolerance),
         changes=(*changes, *seen),
-        flags=tuple(sorted({flag for m in trial.ours for flag in audit.flags(m, PLAN)})),
+        flags=tuple(sorted({flag for m in trial.ours for flag in audit.flags(m, trial.plan)})),
     )
+
+
+def _interpreter(path: Path) -> str:
+    """Absolute, because workers run in folders of their own; not resolved: a link in a venv is what names the venv."""
+    if not path.is_file():
+        raise NotFoundError(
+            "python-not-found", f"there is no file `{shown(path)}`", hint="give --before a python program"
+        )
+    return str(path.absolute())
 
 
 def _device_before(other: Executor, promised: Promise, python: str | Path | None) -> Device:

@@ -1,0 +1,62 @@
+"""The site's navigation, made from the pages that are there: a new page of a listed folder needs no other change.
+
+It also puts a copy of the one script that the theme would fetch from elsewhere in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HOME = "index.md"
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Start": ("start.md", "concepts.md", "compared.md"),
+    "Guides": (
+        "goals.md", "guides/read-a-report.md", "guides/deploy.md", "guides/verify-in-ci.md", "guides/containers.md",
+        "guides/inputs.md", "add-a-target.md", "guides/write-a-strategy.md", "guides/*.md",
+    ),
+    "How it works": ("measurement.md", "strategies.md", "strategies/*.md", "precision.md", "simulated-card.md"),
+    "Reference": ("commands.md", "knobs.md", "formats.md", "json.md", "exit-codes.md", "library.md"),
+    "More": ("*.md", "examples/**/*.md", "samples/**/*.md"),
+    "Decisions": ("decisions/*.md",),
+}  # fmt: skip
+"""Section -> pages in order; a pattern takes whatever no earlier line took."""
+
+
+def pages(docs: Path) -> dict[str, list[str]]:
+    """Section -> pages that exist, each page once."""
+    taken = {HOME}
+    found: dict[str, list[str]] = {}
+    for section, patterns in SECTIONS.items():
+        for name in _matching(docs, patterns):
+            if name not in taken:
+                taken.add(name)
+                found.setdefault(section, []).append(name)
+    return found
+
+
+def _matching(docs: Path, patterns: tuple[str, ...]) -> Iterator[str]:
+    for pattern in patterns:
+        yield from (path.relative_to(docs).as_posix() for path in sorted(docs.glob(pattern)))
+
+
+def on_config(config: Any) -> Any:
+    """mkdocs calls this before it looks at the navigation."""
+    sections = pages(Path(config["docs_dir"]))
+    config["nav"] = [{"infertune": HOME}, *({section: names} for section, names in sections.items())]
+    return config
+
+
+ELSEWHERE = "https://unpkg.com/iframe-worker/shim"
+HERE = "assets/iframe-worker.js"
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """The search's worker for pages opened from the file system comes with the site."""
+    return output.replace(ELSEWHERE, "../" * page.url.count("/") + HERE)
+
+
+def on_post_template(output: str, template_name: str, config: Any) -> str:
+    """The same for the page of lost links."""
+    return output.replace(ELSEWHERE, HERE)
