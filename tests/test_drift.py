@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from infertune.core import drift, wire
+from infertune.core.answer import answer
 from infertune.core.errors import DataError, NotFoundError, NothingFeasible
+from infertune.core.history import confirmations
 from infertune.core.records import Conditions, Failed, Feed, Found, Interval, Job, MeasureJob, Reply, facts
 from infertune.core.space import Point
-from infertune.export.bundle import Promise, complete_bundle
+from infertune.export.bundle import Promise, complete_bundle, promise
 from infertune.study.verifying import Verdict, verify
 from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor
@@ -24,6 +26,7 @@ from infertune.testing.records import (
     a_measurement,
     a_model,
     a_point,
+    a_study,
     noisy,
 )
 
@@ -58,9 +61,9 @@ def a_promise(anchor_speed: float | None = 100.0) -> Promise:
     )
 
 
-def a_bundle(folder: Path, promise: Promise) -> Path:
+def a_bundle(folder: Path, promised: Promise) -> Path:
     (folder / "config.json").write_text(json.dumps({"runtime": "openvino", "files": ["model.xml"], "batch": 8}))
-    complete_bundle(folder, promise)
+    complete_bundle(folder, promised)
     return folder
 
 
@@ -86,8 +89,8 @@ def upgraded(winner: float, anchor: float) -> FakeExecutor:
     return Upgraded(FakeClock(), lambda point: rate[point])
 
 
-def verdict(folder: Path, executor: FakeExecutor, promise: Promise | None = None, **more: object) -> Verdict:
-    bundle = a_bundle(folder, promise or a_promise())
+def verdict(folder: Path, executor: FakeExecutor, promised: Promise | None = None, **more: object) -> Verdict:
+    bundle = a_bundle(folder, promised or a_promise())
     return verify(bundle, executor=executor, host=HOST, **more)  # type: ignore[arg-type]
 
 
@@ -160,9 +163,9 @@ def test_an_open_verdict_takes_more_blocks_and_names_the_noise(tmp_path: Path) -
 
 
 def test_without_an_anchor_the_throughput_decides(tmp_path: Path) -> None:
-    promise = a_promise(anchor_speed=None)
-    assert verdict(tmp_path, machine(195.0, 1.0), promise).kept
-    broken = verdict(tmp_path, machine(190.0, 1.0), promise)
+    bare = a_promise(anchor_speed=None)
+    assert verdict(tmp_path, machine(195.0, 1.0), bare).kept
+    broken = verdict(tmp_path, machine(190.0, 1.0), bare)
     assert not broken.kept and broken.basis == "throughput"
 
 
@@ -228,3 +231,16 @@ def test_foreign_load_and_withheld_time_are_told() -> None:
 def test_faster_is_kept() -> None:
     assert drift.kept([exactly(1.3)], 0.03) and drift.kept([exactly(0.97)], 0.03)
     assert not drift.kept([exactly(0.969)], 0.03)
+
+
+# ---------------------------------------------------------------- from a study to its promise
+
+
+def test_a_promise_names_an_anchor_of_the_same_artifact() -> None:
+    found = answer(a_study({WINNER: 200.0}))
+    assert found.figures is not None
+    launches = confirmations(a_study({WINNER: 200.0}))[-1].launches
+    made = promise(found, found.figures, launches)
+    assert made.anchor is not None and made.anchor.point.target == "openvino"
+    assert made.anchor.ratio.value == pytest.approx(2.0, rel=0.02)
+    assert made.model.path == "bert-base.onnx" and dict(made.host)["cpu"] == "Example CPU"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from infertune.core import drift, wire, words
+from infertune.core import drift, keys, wire, words
 from infertune.core.errors import DataError, NotFoundError
 from infertune.core.findings import Answer, Figures
 from infertune.core.records import Device, Feed, Interval, Launch, Model, Named
@@ -73,9 +73,14 @@ class Bundle:
 
 
 def promise(answer: Answer, figures: Figures, confirmed: tuple[Launch, ...] = ()) -> Promise:
-    """The promise of a study's winner; paths of this machine stay out of it. ``confirmed``: its fresh launches."""
+    """The promise of a study's winner; paths of this machine stay out of it.
+
+    ``confirmed`` are its fresh launches. An anchor runs from the winner's own artifact, which is all that a bundle holds.
+    """
     assert answer.device is not None
-    baselines = [(r.name, r.figures.point) for r in answer.rivals if r.figures.point.target == figures.point.target]
+    built = keys.artifact_key(answer.question, figures.point)
+    named = [(rival.name, rival.figures.point) for rival in answer.rivals]
+    baselines = [(name, point) for name, point in named if keys.artifact_key(answer.question, point) == built]
     return Promise(
         model=replace(answer.model, path=Path(answer.model.path).name),
         point=figures.point,
