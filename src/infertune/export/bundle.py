@@ -75,7 +75,7 @@ class Bundle:
 def promise(answer: Answer, figures: Figures, confirmed: tuple[Launch, ...] = ()) -> Promise:
     """The promise of a study's winner; paths of this machine stay out of it.
 
-    ``confirmed`` are its fresh launches. An anchor runs from the winner's own artifact, which is all that a bundle holds.
+    ``confirmed`` are its fresh launches. An anchor runs from the winner's own artifact: a bundle holds no other.
     """
     assert answer.device is not None
     built = keys.artifact_key(answer.question, figures.point)
