@@ -1,6 +1,7 @@
 """The site's navigation, made from the pages that are there: a new page of a listed folder needs no other change.
 
-It also puts a copy of the one script that the theme would fetch from elsewhere in its place.
+It also writes the commands' own help into the page of commands, and puts a copy of the one script that the theme would
+fetch from elsewhere in its place.
 """
 
 from __future__ import annotations
@@ -8,6 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from infertune.cli.app import build, registered
 
 HOME = "index.md"
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -60,3 +67,26 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
 def on_post_template(output: str, template_name: str, config: Any) -> str:
     """The same for the page of lost links."""
     return output.replace(ELSEWHERE, HERE)
+
+
+WIDTH = 100
+MARKER = "<!-- every command -->"
+
+
+def usage(name: str) -> str:
+    """What ``infertune NAME --help`` prints, at a fixed width."""
+    group = get_command(build(name))
+    assert isinstance(group, TyperGroup)
+    root = typer.Context(group, info_name="infertune")
+    context = typer.Context(
+        group.commands[name], info_name=name, parent=root, terminal_width=WIDTH, max_content_width=WIDTH
+    )
+    return context.get_help().strip()
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """The page of commands gets a section for each, so that it is never stale."""
+    if MARKER not in markdown:
+        return markdown
+    sections = [f"## `{name}`\n\n```text\n{usage(name)}\n```" for name in registered()]
+    return markdown.replace(MARKER, "\n\n".join(sections))

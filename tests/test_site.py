@@ -12,6 +12,8 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
+from infertune.cli.app import registered
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 FETCHING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href"}
@@ -75,6 +77,10 @@ def test_links_lead_somewhere(pages: dict[Path, Page]) -> None:
             if not target.is_file() or (anchor and target in pages and anchor not in pages[target].ids):
                 lost.append(f"{path.name}: {link}")
     assert lost == []
+
+
+def test_the_page_of_commands_holds_every_one(pages: dict[Path, Page], site: Path) -> None:
+    assert set(registered()) <= pages[site / "commands.html"].ids
 
 
 def test_the_library_page_holds_docstrings(site: Path) -> None:
