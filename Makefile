@@ -29,7 +29,7 @@ bench: dev ## the figures of README, measured on this machine
 	@set -e; for figures in harness models grid; do $(BIN)/python bench/$$figures.py; done
 
 bench-search: dev ## how many trials each search strategy needs on recorded spaces, and auto without each of its ideas
-	@$(BIN)/python bench/search.py
+	@set -e; for figures in search ablation limits thinking; do $(BIN)/python bench/$$figures.py; done
 
 sim-fidelity: dev ## how near the simulated Cloud AI 100 card comes to what was published, fitted or kept out
 	@$(BIN)/python bench/sim/fidelity.py

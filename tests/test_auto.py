@@ -246,3 +246,22 @@ def test_the_chance_is_about_right() -> None:
         said.append(percent(auto.ending(landscape.spaces, played, GOAL)) / 100.0)
         true.append(regrets(landscape, GOAL, played)[-1] > 0.0198)
     assert abs(statistics.mean(said) - statistics.mean(true)) < 0.3
+
+
+# ---------------------------------------------------------------- fronts
+
+
+def test_a_front_is_searched_from_its_middle_and_both_ends() -> None:
+    goal = parse_goal("pareto throughput, p99")
+    sides = [auto.facet(goal, trials) for trials in range(4)]
+    assert [side.metrics for side in sides] == [("throughput", "p99"), ("throughput",), ("p99",), ("throughput", "p99")]
+    assert auto.facet(GOAL, 5) == GOAL
+
+
+def test_both_ends_of_a_front_are_found() -> None:
+    """Thirty trials for both figures find the fastest and the quickest point about as well as a search for each."""
+    landscape = cpu_landscape(units=8, seed=11)
+    front = parse_goal("pareto throughput, p99")
+    played = play(auto.propose, landscape, front, seed=0, trials=30, noise=0.02)
+    for end in (GOAL, parse_goal("min p99")):
+        assert regrets(landscape, end, played)[-1] <= WITHIN_5

@@ -24,6 +24,9 @@ def command(
     knob: Annotated[list[str] | None, typer.Option(help="Search other values: batch=1,3,5 or batch=1..8.")] = None,
     trials: Annotated[int | None, typer.Option(help="Try at most this many points.", min=1)] = None,
     strategy: Annotated[str, typer.Option(help="How points are chosen: auto, grid, random, ...")] = "auto",
+    warm_start: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Try the best points of an earlier study first.")
+    ] = None,
     inputs: Inputs = None,
     batch_symbol: BatchSymbol = None,
     seed: Annotated[int, typer.Option(help="Seed of inputs, strategy and block order.")] = 0,
@@ -60,6 +63,7 @@ def command(
             knobs=parse_assignments(knob or []),
             strategy=strategy,
             trials=trials,
+            warm_start=warm_start,
             inputs=inputs,
             batch_symbol=batch_symbol,
             seed=seed,

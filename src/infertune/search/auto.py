@@ -7,6 +7,7 @@ It knows how inference behaves (`parts.trend`), learns the rest from few trials 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -36,7 +37,11 @@ CAUTION = 2.0
 
 
 def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int) -> Sequence[Point]:
-    """The next points to try. Empty when every point was, or when none left is expected to gain 0.3 %."""
+    """The next points to try. Empty when every point was, or when none left is expected to gain 0.3 %.
+
+    A front is searched from all sides in turn: `facet`.
+    """
+    goal = facet(goal, len(history))
     everything = catalogue(tuple(spaces))
     evidence = tuple(trial for trial in read(history, goal) if everything.has(trial.point))
     left = allowed(everything, goal) & ~hopeless(everything, evidence)
@@ -46,6 +51,12 @@ def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: in
     rng = np.random.default_rng([seed, len(history)])
     places = candidates(everything, left, _leaders(evidence), rng)
     return tuple(everything.point(place) for place in _picks(everything, evidence, goal, places, n))
+
+
+def facet(goal: Goal, trials: int) -> Goal:
+    """What a front is searched for after so many trials: its middle first, then each of its figures alone, in turn."""
+    sides = [goal, *(replace(goal, metrics=(metric,)) for metric in goal.metrics)] if goal.is_front else [goal]
+    return sides[trials % len(sides)]
 
 
 def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str:

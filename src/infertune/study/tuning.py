@@ -15,7 +15,7 @@ from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
 from infertune.core.records import Closed, Measurement, Noise, Opened
 from infertune.core.seams import Clock, Executor, Store
-from infertune.core.space import Value
+from infertune.core.space import Point, Value
 from infertune.edge.clock import MonotonicClock, wall_clock
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
@@ -30,6 +30,7 @@ from infertune.study.pipeline import Staff, search
 from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
 from infertune.study.racing import race
 from infertune.study.study import Study
+from infertune.study.warm import warm_points, warmed
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def tune(
     batch_symbol: str | None = None,
     seed: int = 0,
     noise: Noise = "refuse",
+    warm_start: str | Path | None = None,
     listeners: Sequence[Listener] = (),
     on_phase: OnPhase = lambda phase, detail: None,
     stop: Callable[[], bool] = lambda: False,
@@ -58,8 +60,8 @@ def tune(
     ``out`` is the run folder: called again with the same question it resumes, and with a larger ``budget`` or more
     ``trials`` it extends. ``shapes`` binds symbols (``{"sequence_length": 128}``); ``knobs`` narrows or widens what is
     searched (``{"batch": [1, 3, 5]}``). With ``noise="accept"`` launches that other programs disturbed may decide and
-    confirm. Raises `InfertuneError` for anything a person can mend; a candidate that
-    fails is part of the answer.
+    confirm. ``warm_start``: the run folder of an earlier study, whose best points are tried first.
+    Raises `InfertuneError` for anything a person can mend; a candidate that fails is part of the answer.
     """
     wanted_goal = parse_goal(goal)
     find_strategy(strategy)  # an unknown name must not become part of a record
@@ -83,6 +85,7 @@ def tune(
             setting, store, executor, clock, ArtifactCache(),
             budget_s=parse_duration(budget), max_trials=trials, noise=noise,
             listeners=tuple(listeners), on_phase=on_phase, stop=stop, examine=examine,
+            first=warm_points(warm_start, wanted_goal, setting.spaces),
         )  # fmt: skip
     return Study.open(out)
 
@@ -102,10 +105,12 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     examine: Examine | None = None,
     staff: Staff | None = None,
+    first: Sequence[Point] = (),
 ) -> None:
     """Work on the study in ``store`` until its budget is spent; everything it learns is in the record.
 
-    ``examine`` measures the machine's ceilings once the winner is known; time is kept back for it.
+    ``examine`` measures the machine's ceilings once the winner is known; time is kept back for it. Points in ``first``
+    are tried before any others.
     """
     journal = Journal(store, clock, listeners)
     ask(journal, setting)
@@ -116,7 +121,7 @@ def run(
         setting=setting,
         journal=journal,
         bench=Bench(setting, journal, executor, cache, clock),
-        strategy=find_strategy(setting.question.strategy),
+        strategy=warmed(find_strategy(setting.question.strategy), first),
         ending=find_ending(setting.question.strategy),
         clock=clock,
         budget_s=budget_s - (closing_s(budget_s) if examine else 0.0),

@@ -39,7 +39,8 @@ class Figure:
 
 def figures(goal: Goal) -> tuple[Figure, ...]:
     """The score (more is better), then the gap of each measured limit (less is better), as `evidence` reads them."""
-    score = Figure(1.0, 0.0 if goal.maximise else -1.0, THROUGHPUT)
+    latencies = sum(latency_percent(metric) is not None for metric in goal.metrics)
+    score = Figure(1.0, -latencies / len(goal.metrics), THROUGHPUT)
     return (score, *(_gap(limit.metric, 1.0 if limit.below else -1.0) for limit in measured_limits(goal)))
 
 

@@ -11,6 +11,10 @@ from infertune.search.parts.features import Inputs
 from infertune.search.parts.figures import Figure
 from infertune.search.parts.surrogate import Belief, assume
 
+CEILING = 0.1
+"""The most that a trial is taken to gain: far from all trials a process promises anything, and a search that believes
+it spends its trials on corners that nobody would bet on."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outlook:
@@ -29,10 +33,13 @@ class Outlook:
     def gain(self, best: float, caution: float = 1.0) -> Floats:
         """Expected gain in score (a log ratio) over ``best``, weighed by the chance to work within the limits.
 
-        ``caution``: how many times less sure than it says the model is taken to be.
+        What a point may gain beyond `CEILING` does not count. ``caution``: how many times less sure than it says the
+        model is taken to be.
         """
         mean = self.figures[0].told(self.beliefs[0].mean, self.inputs.depth)
-        return expected_gain(mean, caution * self.beliefs[0].sd, best) * np.exp(self._log_chance())
+        sd = caution * self.beliefs[0].sd
+        beyond = expected_gain(mean, sd, best + CEILING)
+        return np.maximum(expected_gain(mean, sd, best) - beyond, 0.0) * self.chance()
 
     def chance(self) -> Floats:
         """The chance that each works within the limits."""

@@ -2,7 +2,8 @@
 
     y = basis @ slopes + sum over knobs of f_k(x_k) + f(x) + noise
 
-with Matern-5/2 kernels (Rasmussen & Williams 2006, eq. 4.17), one length scale per knob. Main effects let a few trials
+with Matern-3/2 kernels (Rasmussen & Williams 2006, eq. 4.17), one length scale per knob: inference has cliffs (caches,
+whole tiles, hyper-threads), which smoother kernels would not expect. Main effects let a few trials
 tell what a knob does everywhere; the last term learns what knobs do to each other. Hyperparameters are those of
 greatest posterior density: marginal likelihood times log-normal priors. As scores are logs of figures, the priors have
 a meaning: 0.3 is a difference of about 30 %.
@@ -17,7 +18,6 @@ import numpy as np
 from infertune.search.parts.arrays import Floats, Whole, squares
 from infertune.search.parts.features import Inputs, stacked
 
-SQRT5 = 5.0**0.5
 LENGTH = 4.0  # octaves
 MAIN = 0.3
 MIXED = 0.2
@@ -163,8 +163,8 @@ def diagonal(theta: Theta, prior: Prior, inputs: Inputs) -> Floats:
 
 
 def matern(squared: Floats) -> Floats:
-    root = np.sqrt(5.0 * squared)
-    return np.asarray((1.0 + root + root**2 / 3.0) * np.exp(-root))
+    root = np.sqrt(3.0 * squared)
+    return np.asarray((1.0 + root) * np.exp(-root))
 
 
 def _levels(a: Inputs, b: Inputs) -> list[tuple[Floats, Whole, Whole]]:
@@ -233,16 +233,16 @@ class Posterior:
     def __call__(self, logs: Floats) -> tuple[float, Floats]:
         theta = unpack(logs)
         inverse = theta.lengths**-2
-        root = np.sqrt(5.0 * np.tensordot(inverse, self.squares, 1))
+        root = np.sqrt(3.0 * np.tensordot(inverse, self.squares, 1))
         fall = np.exp(-root)
-        mixed = theta.mixed**2 * (1.0 + root + root**2 / 3.0) * fall
+        mixed = theta.mixed**2 * (1.0 + root) * fall
         mains, slopes = self._mains(theta)
         noise = theta.noise**2 * self.weights
         lower = safe_cholesky(self.trend + mains + mixed + np.diag(noise))
         half = np.linalg.solve(lower, np.column_stack([np.eye(len(lower)), self.y]))
         alpha = half[:, :-1].T @ half[:, -1]
         pull = np.outer(alpha, alpha) - half[:, :-1].T @ half[:, :-1]
-        steep = theta.mixed**2 * 5.0 / 3.0 * (1.0 + root) * fall * pull
+        steep = theta.mixed**2 * 3.0 * fall * pull
         lengths = 0.5 * inverse * np.tensordot(self.squares, steep, 2)
         lengths += np.asarray([0.5 * np.sum(pull * slope) for slope in slopes])
         rest = [np.sum(pull * mains), np.sum(pull * mixed), np.sum(np.diag(pull) * noise)]
@@ -255,8 +255,8 @@ class Posterior:
         total = np.zeros_like(self.trend)
         slopes = []
         for (table, at), length in zip(self.levels, theta.lengths, strict=True):
-            root = np.sqrt(5.0 * table) / length
+            root = np.sqrt(3.0 * table) / length
             fall = theta.main**2 * np.exp(-root)
-            total += ((1.0 + root + root**2 / 3.0) * fall)[at][:, at]
-            slopes.append((root**2 / 3.0 * (1.0 + root) * fall)[at][:, at])
+            total += ((1.0 + root) * fall)[at][:, at]
+            slopes.append((root**2 * fall)[at][:, at])
         return total, slopes
