@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+"""Threads that wait for each other over small matrices cost a busy machine minutes."""
 
 GOLDEN = Path(__file__).parent / "golden"
 
