@@ -3,7 +3,7 @@
 export MODEL BUDGET GOAL SHAPE PYTHON
 BIN := .venv/bin
 
-.PHONY: help tune test lint format bench bench-search sim-fidelity docs docs-check lock clean base dev
+.PHONY: help tune test lint format bench bench-search sim-fidelity docs docs-check lock clean base dev sample-report
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -41,6 +41,9 @@ docs: dev ## write the generated pages of docs/ and build the site into site/
 
 docs-check: dev ## pages are current, use our words, link somewhere; every command and snippet in them runs
 	@$(BIN)/python -m pytest -q tests/test_docs.py tests/test_words.py tests/test_docs_snippets.py tests/test_site.py
+
+sample-report: dev ## a real study of a small model here, and its reports in docs/sample/ [BUDGET=45s]
+	@scripts/sample-report
 
 lock: base ## resolve requirements/*.lock anew from pyproject.toml
 	@$(BIN)/python requirements/lock.py

@@ -104,7 +104,7 @@ def test_what_cannot_be_measured_is_said() -> None:
 
 
 def test_a_short_budget_spares_no_time_for_it() -> None:
-    assert studying.closing_s(59.0) == 0.0 and studying.closing_s(300.0) == studying.CLOSING_S
+    assert studying.closing_s(44.0) == 0.0 and studying.closing_s(300.0) == studying.CLOSING_S
 
 
 def test_ceilings_are_part_of_the_record() -> None:

@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import get_args
 
 import pytest
 
-from infertune.core.records import Conditions, Entry, Phase, RawNs
+from infertune.core.records import Conditions, Entry, Phase, Purpose, RawNs
 from infertune.report import csv_text
 from infertune.report.page.basis import basis
 from infertune.report.page.front import front, knee
@@ -24,7 +25,7 @@ from infertune.report.page.latencies import account
 from infertune.report.page.progress import best_so_far, seen, shares, stretches
 from infertune.report.page.svg import LogScale, Scale, spread
 from infertune.report.page.write import html_text, marked
-from infertune.testing.records import a_measurement, a_point, a_question, a_study, opening, recorded
+from infertune.testing.records import a_launch, a_measurement, a_point, a_question, a_study, opening, recorded
 from large_study import a_large_study
 from test_report_formats import STUDIES, infeasible, interrupted, tuned
 from test_report_hostile_names import HOSTILE, controls, study
@@ -195,6 +196,13 @@ def test_time_adds_up_to_the_study() -> None:
     assert all(s.end_s >= s.start_s for s in stretches(seen_study))
 
 
+@pytest.mark.parametrize("purpose", get_args(Purpose))
+def test_every_purpose_of_a_launch_has_its_time(purpose: Purpose) -> None:
+    events = [*opening(a_question()), a_launch(a_point(), 100.0, purpose=purpose)]
+    page = html_text(recorded(events))
+    assert "1.0 s" in page and sum(s for _, s in shares(basis(recorded(events)))) == pytest.approx(1.3)
+
+
 def test_the_best_so_far_only_rises() -> None:
     made = basis(a_large_study(100))
     values = [value for _, value in best_so_far(made, seen(made))]
@@ -215,8 +223,6 @@ def test_phases_are_shown_where_the_runtime_tells() -> None:
         Phase(name="execute", samples_ns=RawNs([9_000_000] * 9)),
     )
     measured = replace(a_measurement(100.0), phases=phases, conditions=Conditions())
-    from infertune.testing.records import a_launch
-
     page = html_text(recorded([*opening(a_question()), a_launch(a_point(), measured, purpose="measure")]))
     assert "execute 9.00 ms" in html.unescape(page) and "90.0 %" in page
     assert "<b>" not in page

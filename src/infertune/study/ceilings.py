@@ -39,7 +39,7 @@ Examine = Callable[[Setting, Sequence[Entry], Executor, Clock], Ceilings]
 
 PLAN = Plan(warmup_s=0.2, warmup_count=2, min_time_s=0.5, min_count=5, cap_s=3.0)
 CLOSING_S = 6.0
-SHORTEST_BUDGET_S = 60.0
+SHORTEST_BUDGET_S = 45.0
 TIMEOUT_S = 60.0
 
 

@@ -106,7 +106,7 @@ def _why_not(basis: Basis, winner: Shown | None, ceilings: Ceilings | None) -> s
     if ceilings is None:
         return (
             "Not measured. `infertune tune` measures this machine's matrix product and memory copy at the end of a "
-            "study whose budget is a minute or more, when a winner is confirmed."
+            "study whose budget is 45 s or more, when a winner is confirmed."
         )
     if ceilings.copy_bytes_per_s is None:
         return f"Not measured: {one_line(ceilings.why_not)}."
