@@ -3,7 +3,7 @@
 export MODEL BUDGET GOAL SHAPE PYTHON
 BIN := .venv/bin
 
-.PHONY: help tune test lint format bench bench-search sim-fidelity docs docs-check lock clean base dev sample-report
+.PHONY: help tune test lint format bench bench-precision bench-loadgen bench-search sim-fidelity docs docs-check lock clean base dev sample-report
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -27,6 +27,12 @@ format: dev ## let ruff mend what it can
 
 bench: dev ## the figures of README, measured on this machine
 	@set -e; for figures in harness models grid; do $(BIN)/python bench/$$figures.py; done
+
+bench-precision: dev ## int8 against the runtimes' own settings: MiniLM-L6 with trained weights, BERT-base, ResNet-50
+	@$(BIN)/python bench/precision.py
+
+bench-loadgen: dev ## the same point timed by infertune and by MLPerf LoadGen, interleaved
+	@$(BIN)/python bench/loadgen.py
 
 bench-search: dev ## how many trials each search strategy needs on recorded spaces, and auto without each of its ideas
 	@set -e; for figures in search ablation limits thinking; do $(BIN)/python bench/$$figures.py; done

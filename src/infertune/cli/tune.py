@@ -29,6 +29,9 @@ def command(
     ] = None,
     inputs: Inputs = None,
     batch_symbol: BatchSymbol = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Judge outputs by this function, MODULE:FUNCTION, in place of the cosine.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of inputs, strategy and block order.")] = 0,
     accept_noise: Annotated[
         bool, typer.Option("--accept-noise", help="Let launches that other programs disturbed decide and confirm.")
@@ -44,6 +47,7 @@ def command(
     from infertune.edge.signals import stop_on_signals
     from infertune.prepare.shapes import parse_shapes
     from infertune.study import tune
+    from infertune.study.metric import parse_metric
 
     console = stderr_console()
     progress = Progress(goal=parse_goal(goal))
@@ -67,6 +71,7 @@ def command(
             inputs=inputs,
             batch_symbol=batch_symbol,
             seed=seed,
+            metric=parse_metric(metric),
             noise="accept" if accept_noise else "refuse",
             listeners=(lambda entry: progress.tell(entry, console),),
             on_phase=progress.on_phase,

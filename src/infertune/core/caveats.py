@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from infertune.core import choice, history, stats, tallies, verdict, words
+from infertune.core import choice, history, keys, stats, tallies, verdict, words
 from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Answer
 from infertune.core.goal import latency_percent
@@ -17,7 +17,16 @@ SURE = 0.95
 
 def caveats(answer: Answer, reading: Reading, chosen: Choice) -> tuple[str, ...]:
     """In order of weight; empty for a complete, quiet, confirmed study."""
-    parts = (_of_the_study, _of_the_figures, _of_launches, _of_optimism, _of_limits, _of_checks, _of_baselines)
+    parts = (
+        _of_the_study,
+        _of_the_figures,
+        _of_calibration,
+        _of_launches,
+        _of_optimism,
+        _of_limits,
+        _of_checks,
+        _of_baselines,
+    )
     return tuple(sentence for part in parts for sentence in part(answer, reading, chosen))
 
 
@@ -30,6 +39,13 @@ def _of_the_study(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[
         yield f"interrupted: {reading.closed.why or 'stopped before the end'}"
     if chosen.confirmation is not None and chosen.confirmation != reading.confirmations[-1]:
         yield "a later search has no confirmed winner: this is the answer of the confirmation before it"
+
+
+def _of_calibration(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    """int8 finds its ranges in the inputs it is calibrated with, and its fidelity was checked on such inputs too."""
+    space = words.space_of(answer.winner, reading.question.spaces) if answer.winner else None
+    if answer.winner and space and reading.question.feed.path is None and keys.calibrated(space, answer.winner):
+        yield "int8 was calibrated and checked on seeded inputs: give real ones with --inputs before you deploy it"
 
 
 def _of_the_figures(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:

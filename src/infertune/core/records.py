@@ -13,10 +13,12 @@ from infertune.core.space import Point, Value
 from infertune.core.subjects import SEEDED
 from infertune.core.subjects import Device as Device
 from infertune.core.subjects import Feed as Feed
+from infertune.core.subjects import Fidelity as Fidelity
 from infertune.core.subjects import KnobFact as KnobFact
 from infertune.core.subjects import Model as Model
 from infertune.core.subjects import Named as Named
 from infertune.core.subjects import RawNs as RawNs
+from infertune.core.subjects import Recheck as Recheck
 from infertune.core.subjects import SpaceFact as SpaceFact
 from infertune.core.subjects import TensorSpec as TensorSpec
 from infertune.core.subjects import facts as facts
@@ -82,6 +84,7 @@ class MeasureJob:
     artifact: str
     plan: Plan
     feed: Feed
+    recheck: Recheck | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,28 +271,6 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fidelity:
-    """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs.
-
-    ``metric`` is what the person's own measure of closeness says, where there is one: it counts instead of the cosine.
-    """
-
-    point: Point
-    cosine: float
-    max_abs: float
-    max_rel: float
-    top1: float | None
-    inputs: int
-    reason: str = ""
-    metric: float | None = None
-
-    @property
-    def value(self) -> float:
-        """What the limit on fidelity is compared with."""
-        return self.cosine if self.metric is None else self.metric
-
-
 # ---------------------------------------------------------------- the study's record (append-only)
 
 
@@ -311,6 +292,7 @@ class Question:
     made_at: str
     version: str
     wanted: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+    metric: str = ""
 
 
 Noise = Literal["refuse", "accept"]

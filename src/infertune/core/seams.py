@@ -7,6 +7,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from infertune.core.goal import Goal
 from infertune.core.records import (
     BuildJob,
@@ -111,6 +114,12 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Abandon what is outstanding and let go of the runtime."""
+
+
+class Answering(Session, Protocol):
+    """A session that can also be asked for outputs, once nothing is outstanding any more."""
+
+    def answer(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]: ...
 
 
 Strategy = Callable[[Sequence[Space], Sequence[Trial], Goal, int, int], Sequence[Point]]

@@ -157,3 +157,38 @@ class SpaceFact:
     baselines: tuple[tuple[str, Point], ...]
     legal: int
     raw: int
+
+
+# ---------------------------------------------------------------- outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recheck:
+    """After timing, the timed session answers input set ``number`` once more: its outputs must be within ``floor`` (a
+    cosine) of those in the ``.npz`` file ``reference``, named ``<output>.<number>``."""
+
+    reference: str
+    number: int
+    floor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fidelity:
+    """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs.
+
+    ``metric`` is what the person's own measure of closeness says, where there is one: it counts instead of the cosine.
+    """
+
+    point: Point
+    cosine: float
+    max_abs: float
+    max_rel: float
+    top1: float | None
+    inputs: int
+    reason: str = ""
+    metric: float | None = None
+
+    @property
+    def value(self) -> float:
+        """What the limit on fidelity is compared with."""
+        return self.cosine if self.metric is None else self.metric

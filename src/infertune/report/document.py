@@ -138,7 +138,8 @@ def _fidelity(found: Answer) -> str:
     if found.fidelity is None:
         return f"not checked ({limit})"
     checked = words.counted(found.fidelity.inputs, "input")
-    return f"cosine {found.fidelity.cosine:.5f} to the f32 reference over {checked} ({limit})"
+    measure = "cosine" if found.fidelity.metric is None else found.question.metric
+    return f"{measure} {found.fidelity.value:.5f} to the f32 reference over {checked} ({limit})"
 
 
 # ---------------------------------------------------------------- baselines

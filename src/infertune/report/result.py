@@ -37,7 +37,7 @@ def result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> 
         "confirmed": figures_json(found.figures) if found.confirmed and found.figures else None,
         "baselines": [_rival(rival) for rival in confirmed],
         "speedup": _speedups(found),
-        "fidelity": {"value": found.fidelity.cosine if found.fidelity else None, "limit": found.fidelity_floor},
+        "fidelity": {"value": found.fidelity.value if found.fidelity else None, "limit": found.fidelity_floor},
         "trials": found.counts.trials,
         "launches": found.counts.launches,
         "failed": found.counts.failed,

@@ -103,7 +103,7 @@ def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Ite
         len(trial.launches),
         evidence if found else "",
         ", ".join(name for name, _ in tallies.flags(trial.launches)),
-        rounded(checked.cosine) if checked else None,
+        rounded(checked.value) if checked else None,
         f"{failed.kind} at {failed.stage}: {failed.message}" if failed else "",
     )
 

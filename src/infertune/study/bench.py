@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from infertune.build.cache import ArtifactCache
 from infertune.build.pool import BuildTask, build_all, build_one
@@ -22,11 +27,13 @@ from infertune.core.records import (
     Measurement,
     Plan,
     Purpose,
+    Recheck,
 )
 from infertune.core.seams import Clock, Executor
-from infertune.core.space import Point
+from infertune.core.space import Point, Value
 from infertune.prepare.calibration import CHECKED
 from infertune.study.journal import Journal
+from infertune.study.metric import judge
 from infertune.study.question import Setting
 from infertune.study.reference import plain_outputs
 from infertune.verify.outputs import compare_outputs
@@ -48,6 +55,9 @@ class Bench:
         self._cache = cache
         self._clock = clock
         self._artifacts: dict[str, Artifact | Failed] = {}
+        self._scratch = tempfile.mkdtemp(prefix="infertune-reference-")
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        self._references: dict[int, str | Failed] = {}
 
     def artifact(self, point: Point) -> Artifact | Failed:
         """The point's artifact: known in this run, found in the cache, or built now."""
@@ -117,6 +127,8 @@ class Bench:
         """One launch, recorded nowhere. May run in any thread."""
         question = self._setting.question
         job = MeasureJob(model=question.model, point=point, artifact=artifact.path, plan=plan, feed=question.feed)
+        if purpose == "confirm":
+            job = replace(job, recheck=self._recheck(point, block))
         began = self._clock.now_ns()
         reply = self._executor.run(point.target, job, timeout_s=LAUNCH_TIMEOUT_S + 5 * plan.cap_s)
         outcome = reply if isinstance(reply, Measurement | Failed) else _unexpected(reply)
@@ -142,17 +154,35 @@ class Bench:
         return fidelity
 
     def _compare(self, point: Point) -> Fidelity:
+        theirs = self._outputs_of_reference(point)
+        if isinstance(theirs, Failed):
+            return _unchecked(point, f"the reference gave no outputs: {theirs.message}")
         with tempfile.TemporaryDirectory(prefix="infertune-check-") as folder:
-            ours, theirs = (os.path.join(folder, name) for name in ("ours.npz", "reference.npz"))
+            ours = os.path.join(folder, "ours.npz")
             failed = self._infer(point, ours)
             if failed is not None:
                 return _unchecked(point, f"{point.target} gave no outputs: {failed.message}")
-            failed = self._reference_outputs(point, theirs)
-            if failed is not None:
-                return _unchecked(point, f"the reference gave no outputs: {failed.message}")
-            return compare_outputs(
-                point, Path(ours), Path(theirs), inputs=self._count(point) * point.number("batch", 1)
-            )
+            inputs = self._count(point) * point.number("batch", 1)
+            found = compare_outputs(point, Path(ours), Path(theirs), inputs=inputs)
+            metric = self._setting.metric
+            return found if metric is None or found.reason else replace(found, metric=judge(metric, ours, theirs))
+
+    def _outputs_of_reference(self, point: Point) -> str | Failed:
+        """The file of outputs that are the truth at the point's batch, computed once."""
+        batch = point.number("batch", 1)
+        if batch not in self._references:
+            path = os.path.join(self._scratch, f"{batch}.npz")
+            self._references[batch] = self._reference_outputs(point, path) or path
+        return self._references[batch]
+
+    def _recheck(self, point: Point, block: int) -> Recheck | None:
+        """One of the checked input sets, another one in each block, to be answered after timing."""
+        theirs = self._outputs_of_reference(point)
+        if isinstance(theirs, Failed) or self._setting.metric is not None:
+            return None
+        rng = np.random.default_rng([self._setting.question.seed % 2**64, block])
+        number = int(rng.integers(self._count(point)))
+        return Recheck(reference=theirs, number=number, floor=self._setting.goal.fidelity_floor)
 
     def _reference_outputs(self, point: Point, into: str) -> Failed | None:
         """Outputs that are the truth: plain f32 at the same batch, from ONNX Runtime, whatever the study tunes."""
@@ -169,7 +199,9 @@ class Bench:
         if space is None:
             return None
         plain = space.seeds[0] if space.seeds else next(space.points())
-        return plain.but(batch=point.number("batch", 1), precision="f32")
+        exact: dict[str, Value] = {"precision": "f32", "quantisation": "none"}
+        known = {name: value for name, value in exact.items() if name in plain.values}
+        return plain.but(batch=point.number("batch", 1), **known)
 
     def _count(self, point: Point) -> int:
         return max(2, -(-CHECKED // max(1, point.number("batch", 1))))

@@ -15,7 +15,12 @@ from infertune.targets import discover, missing
 
 _LITTLE_DISK = 2_000_000_000
 _BUSY = 0.5  # load average per usable CPU before any launch
-EXTRAS = {"hf": ("torch", "transformers", "optimum"), "int8": ("nncf",), "pandas": ("pandas",)}
+EXTRAS = {
+    "hf": ("torch", "transformers", "optimum"),
+    "int8": ("nncf",),
+    "loadgen": ("mlperf_loadgen",),
+    "pandas": ("pandas",),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

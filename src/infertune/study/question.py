@@ -26,6 +26,7 @@ from infertune.core.space import Space, Value
 from infertune.edge.clock import wall_clock
 from infertune.edge.files import file_digest
 from infertune.edge.host import host_facts
+from infertune.study.metric import Metric, named
 from infertune.targets import discover, find_target, missing
 
 Wanted = Mapping[str, tuple[Value, ...]]
@@ -41,6 +42,7 @@ class Setting:
     goal: Goal
     targets: Mapping[str, Target]
     spaces: tuple[Space, ...]
+    metric: Metric | None = None
 
     def space(self, target: str, device: str) -> Space:
         return next(s for s in self.spaces if (s.target, s.device) == (target, device))
@@ -192,6 +194,7 @@ def make_setting(
     inputs: str | None,
     version: str,
     known: Sequence[str] = (),
+    metric: Metric | None = None,
 ) -> Setting:
     """Probe, make spaces, and write down the question.
 
@@ -213,8 +216,9 @@ def make_setting(
         made_at=wall_clock(),
         version=version,
         wanted=tuple(wanted.items()),
+        metric=named(metric),
     )
-    return Setting(question=question, goal=goal, targets=targets, spaces=spaces)
+    return Setting(question=question, goal=goal, targets=targets, spaces=spaces, metric=metric)
 
 
 def differences(old: Question, new: Question) -> list[str]:
@@ -226,6 +230,7 @@ def differences(old: Question, new: Question) -> list[str]:
         "inputs": (old.feed, new.feed),
         "seed": (old.seed, new.seed),
         "strategy": (old.strategy, new.strategy),
+        "metric": (old.metric, new.metric),
         "devices or versions": (_identity(old.devices), _identity(new.devices)),
         "spaces": (old.spaces, new.spaces),
     }

@@ -26,6 +26,7 @@ from infertune.study.ceilings import Examine, closing_s, examine
 from infertune.study.confirming import confirm
 from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
+from infertune.study.metric import Metric
 from infertune.study.pipeline import Staff, search
 from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
 from infertune.study.racing import race
@@ -49,6 +50,7 @@ def tune(
     inputs: str | Path | None = None,
     batch_symbol: str | None = None,
     seed: int = 0,
+    metric: Metric | None = None,
     noise: Noise = "refuse",
     warm_start: str | Path | None = None,
     listeners: Sequence[Listener] = (),
@@ -59,9 +61,10 @@ def tune(
 
     ``out`` is the run folder: called again with the same question it resumes, and with a larger ``budget`` or more
     ``trials`` it extends. ``shapes`` binds symbols (``{"sequence_length": 128}``); ``knobs`` narrows or widens what is
-    searched (``{"batch": [1, 3, 5]}``). With ``noise="accept"`` launches that other programs disturbed may decide and
-    confirm. ``warm_start``: the run folder of an earlier study, whose best points are tried first.
-    Raises `InfertuneError` for anything a person can mend; a candidate that fails is part of the answer.
+    searched (``{"batch": [1, 3, 5]}``). ``metric`` judges outputs in place of the cosine similarity (`study.metric`).
+    With ``noise="accept"`` launches that other programs disturbed may decide and confirm. ``warm_start``: the folder
+    of an earlier study, whose best points are tried first. Raises `InfertuneError` for anything a person can mend; a
+    candidate that fails is part of the answer.
     """
     wanted_goal = parse_goal(goal)
     find_strategy(strategy)  # an unknown name must not become part of a record
@@ -80,6 +83,7 @@ def tune(
             seed=seed,
             inputs=None if inputs is None else str(inputs),
             version=__version__,
+            metric=metric,
         )
         run(
             setting, store, executor, clock, ArtifactCache(),

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from infertune.core.records import Conditions, InferJob, MeasureJob, Measurement, Saved, facts
-from infertune.core.seams import Clock, Session
+from infertune.core.records import Conditions, Failed, InferJob, MeasureJob, Measurement, Recheck, Saved, facts
+from infertune.core.seams import Answering, CandidateFailed, Clock
 from infertune.measure.conditions import watch_host
 from infertune.measure.drive import closed_loop
 from infertune.prepare.inputs import make_inputs
+from infertune.verify.outputs import distance
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 _POOL = 16
@@ -30,19 +31,36 @@ def input_pool(job: MeasureJob) -> list[Arrays]:
 def measure_session(
     job: MeasureJob,
     clock: Clock,
-    load: Callable[[Sequence[Arrays]], Session],
+    load: Callable[[Sequence[Arrays]], Answering],
     watch: Callable[[], Callable[[], Conditions]] = watch_host,
 ) -> Measurement:
-    """Load a session on the job's inputs and drive it; set-up time covers the loading, not the making of inputs."""
+    """Load a session on the job's inputs and drive it; set-up time covers the loading, not the making of inputs.
+
+    Raises `CandidateFailed` when the timed session's outputs turn out wrong (see `Recheck`).
+    """
     pool = input_pool(job)
     began = clock.now_ns()
     session = load(pool)
     setup_ns = clock.now_ns() - began
     try:
         batch = job.point.number("batch", 1)
-        return closed_loop(session, batch=batch, plan=job.plan, clock=clock, setup_ns=setup_ns, watch=watch)
+        found = closed_loop(session, batch=batch, plan=job.plan, clock=clock, setup_ns=setup_ns, watch=watch)
+        if job.recheck is not None:
+            check_again(job, job.recheck, session)
+        return found
     finally:
         session.close()
+
+
+def check_again(job: MeasureJob, recheck: Recheck, session: Answering) -> None:
+    """What was timed must also be right (after MLPerf's TEST01): one input set, answered by the timed session."""
+    sets = make_inputs(job.model, job.feed, job.point.number("batch", 1), recheck.number + 1)
+    ours = session.answer(sets[recheck.number])
+    with np.load(recheck.reference) as stored:
+        theirs = {name: stored[f"{name}.{recheck.number}"] for name in ours if f"{name}.{recheck.number}" in stored}
+    wrong = distance(ours, theirs, recheck.floor)
+    if wrong:
+        raise CandidateFailed(Failed(stage="verify", kind="output", message=f"after timing, {wrong}"))
 
 
 def save_outputs(job: InferJob, run: Callable[[Arrays], Mapping[str, npt.NDArray[np.generic]]]) -> Saved:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ from infertune.core.records import Fidelity
 from infertune.core.space import Point
 
 Array = npt.NDArray[np.float64]
+Raw = npt.NDArray[Any]
 _TINY = 1e-12
 
 
@@ -34,6 +37,13 @@ def agreement(ours: Array, theirs: Array) -> float:
     return float(np.mean(np.argmax(ours, axis=-1) == np.argmax(theirs, axis=-1)))
 
 
+def finite(ours: Raw, theirs: Raw) -> tuple[Array, Array]:
+    """Both with zeros where the reference is not finite."""
+    mine, true = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    known = np.isfinite(true)
+    return np.where(known, mine, 0.0), np.where(known, true, 0.0)
+
+
 def _wrong(point: Point, reason: str, inputs: int) -> Fidelity:
     return Fidelity(point=point, cosine=0.0, max_abs=0.0, max_rel=0.0, top1=None, inputs=inputs, reason=reason)
 
@@ -54,11 +64,24 @@ def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> F
                 return _wrong(point, f"{name} has shape {mine.shape}, the reference {true.shape}", inputs)
             if not np.all(np.isfinite(mine) | ~np.isfinite(true)):
                 return _wrong(point, f"{name} holds NaN or infinities", inputs)
-            finite = np.isfinite(true)
-            mine, true = np.where(finite, mine, 0.0), np.where(finite, true, 0.0)
+            mine, true = finite(mine, true)
             worst = min(worst, worst_cosine(mine, true))
             error = float(np.max(np.abs(mine - true), initial=0.0))
             max_abs = max(max_abs, error)
             max_rel = max(max_rel, error / max(float(np.max(np.abs(true), initial=0.0)), _TINY))
             top1 = min(top1, agreement(mine, true)) if true.ndim else top1
     return Fidelity(point=point, cosine=worst, max_abs=max_abs, max_rel=max_rel, top1=top1, inputs=inputs)
+
+
+def distance(ours: Mapping[str, Raw], theirs: Mapping[str, Raw], floor: float) -> str:
+    """Why outputs of one input set are wrong, in words; empty when every one is within ``floor`` of its reference."""
+    for name, true in theirs.items():
+        mine = ours[name]
+        if mine.shape != true.shape:
+            return f"{name} has shape {mine.shape}, the reference {true.shape}"
+        if not np.all(np.isfinite(mine) | ~np.isfinite(true)):
+            return f"{name} holds NaN or infinities"
+        found = worst_cosine(*finite(mine, true))
+        if found < floor:
+            return f"{name} has cosine {found:.4f} to the reference; the limit is {floor:g}"
+    return ""
