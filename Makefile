@@ -37,6 +37,10 @@ bench-loadgen: dev ## the same point timed by infertune and by MLPerf LoadGen, i
 bench-search: dev ## how many trials each search strategy needs on recorded spaces, and auto without each of its ideas
 	@set -e; for figures in search ablation limits thinking; do $(BIN)/python bench/$$figures.py; done
 
+.PHONY: bench-cloud-ai
+bench-cloud-ai: dev ## infertune's search beside the vendor's, on a simulated Cloud AI 100 card
+	@$(BIN)/python bench/cloud_ai.py
+
 sim-fidelity: dev ## how near the simulated Cloud AI 100 card comes to what was published, fitted or kept out
 	@$(BIN)/python bench/sim/fidelity.py
 

@@ -159,6 +159,7 @@ def _shop(
     shell: Shell,
 ) -> Workshop:
     from infertune.core.goal import parse_goal
+    from infertune.edge.crew import ThreadCrew
     from infertune.targets.qaic.configurator.searches import narrowed
     from infertune.targets.qaic.configurator.workshop import Workshop
 
@@ -175,6 +176,7 @@ def _shop(
         folder=os.path.abspath(os.path.join(request.output, "compiled_models", *inner)),
         seconds=request.seconds,
         threads=request.threads,
+        crew=ThreadCrew(request.threads),
         say=say,
         form_b=newer,
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 from infertune.core import stats
 from infertune.core.errors import InfertuneError
 from infertune.core.goal import Goal
 from infertune.core.records import Artifact, Failed, Launch, Measurement, Model, Outcome, Plan, Trial
-from infertune.core.seams import CandidateFailed, Shell
+from infertune.core.seams import CandidateFailed, Crew, Shell
 from infertune.core.space import Point, Space
 from infertune.targets.qaic.build import compile_into
 from infertune.targets.qaic.configurator.wording import binary_folder, compiler_params
@@ -31,7 +32,7 @@ class CardLost(InfertuneError):  # noqa: N818  as the others in core/errors
 
 @dataclass(slots=True, kw_only=True)
 class Workshop:
-    """``say`` writes a line of the log; ``threads`` compiles run at a time; ``seconds`` per run.
+    """``say`` writes a line of the log; ``threads`` compiles run at a time, by ``crew``; ``seconds`` per run.
 
     ``folder`` holds the binaries; a binary serves every number of instances and set size.
     """
@@ -44,12 +45,12 @@ class Workshop:
     folder: str
     seconds: int
     threads: int
+    crew: Crew
     say: Callable[[str], None]
     form_b: bool = False
     trials: dict[Point, Trial] = field(default_factory=dict)
     binaries: dict[tuple[tuple[str, object], ...], Future[Failed | None]] = field(default_factory=dict)
     refused: int = 0
-    pool: ThreadPoolExecutor | None = None
 
     # ------------------------------------------------------------ compiling
 
@@ -58,13 +59,12 @@ class Workshop:
 
     def submit(self, points: Sequence[Point]) -> list[Future[Failed | None]]:
         """Begin to compile what is not compiled yet; the futures of all of them, in order."""
-        self.pool = self.pool or ThreadPoolExecutor(self.threads)
         fresh = {self.space.build_part(p): p for p in points if self.space.build_part(p) not in self.binaries}
         if fresh:
             word = "Compiling model:" if self.form_b else "Compiling :"
             self.say(f"{word} " + ", ".join(f"compilerParams={compiler_params(p)}" for p in fresh.values()))
         for part, point in fresh.items():
-            self.binaries[part] = self.pool.submit(self._compile, point)
+            self.binaries[part] = self.crew.submit(partial(self._compile, point))
         return [self.binaries[self.space.build_part(point)] for point in points]
 
     def _compile(self, point: Point) -> Failed | None:
@@ -90,9 +90,14 @@ class Workshop:
             self.say(f"Compilation failed for {compiler_params(point)}: {built.message}")
             self.trials[point] = Trial(point=point, build=built)
             return self.trials[point]
+        return self.run_again(point, artifact)
+
+    def run_again(self, point: Point, artifact: Artifact) -> Trial:
+        """One more run of a point. Raises `CardLost`."""
+        before = self.trials[point].launches if point in self.trials else ()
         outcome = self._measured(point)
         launch = Launch(point=point, purpose="screen", block=0, outcome=outcome, flags=(), wall_s=float(self.seconds))
-        self.trials[point] = Trial(point=point, launches=(launch,), build=artifact)
+        self.trials[point] = Trial(point=point, launches=(*before, launch), build=artifact)
         return self.trials[point]
 
     def _measured(self, point: Point) -> Outcome:
@@ -122,9 +127,11 @@ class Workshop:
     def evaluate(self, points: Sequence[Point]) -> None:
         """The vendor's way: compile all of them, then run one after another."""
         fresh = [point for point in points if point not in self.trials]
-        built = [future.result() for future in self.submit(fresh)]
-        for point, failure in zip(fresh, built, strict=True):
-            self.run(point, failure)
+        futures = self.submit(fresh)
+        while waiting := [future for future in futures if not future.done()]:
+            self.crew.wait(waiting)
+        for point, future in zip(fresh, futures, strict=True):
+            self.run(point, future.result())
 
     # ------------------------------------------------------------ results
 
@@ -150,13 +157,13 @@ class Workshop:
         return value if self.goal.maximise else value * 1e6
 
     def close(self) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(wait=True, cancel_futures=True)
+        self.crew.close()
 
 
 def measured(trial: Trial) -> Measurement | None:
+    """The middle one of a trial's runs by their rate (of two, the slower)."""
     outcomes = [launch.outcome for launch in trial.launches if isinstance(launch.outcome, Measurement)]
-    return outcomes[-1] if outcomes else None
+    return sorted(outcomes, key=stats.throughput)[(len(outcomes) - 1) // 2] if outcomes else None
 
 
 def rate_and_latency(trial: Trial) -> tuple[str, str, str]:
