@@ -41,6 +41,10 @@ bench-search: dev ## how many trials each search strategy needs on recorded spac
 bench-cloud-ai: dev ## infertune's search beside the vendor's, on a simulated Cloud AI 100 card
 	@$(BIN)/python bench/cloud_ai.py
 
+.PHONY: bench-protocol
+bench-protocol: dev ## error rates of the measurement protocol over 300 simulated races (two minutes)
+	@$(BIN)/python bench/protocol.py
+
 sim-fidelity: dev ## how near the simulated Cloud AI 100 card comes to what was published, fitted or kept out
 	@$(BIN)/python bench/sim/fidelity.py
 

@@ -28,9 +28,9 @@ def test_points_that_failed_do_not_enter() -> None:
 
 def test_each_block_launches_fewer_of_the_best() -> None:
     scores = {p: [-0.01 * i] * 3 for i, p in enumerate(POINTS[:12])}
-    sizes = [len(race.survivors(POINTS[:12], scores, blocks=block)) for block in range(5)]
-    assert sizes == [12, 6, 3, 3, 3]
-    assert race.survivors(POINTS[:12], scores, blocks=2) == POINTS[:3]
+    sizes = [len(race.survivors(POINTS[:12], scores, blocks=block)) for block in range(6)]
+    assert sizes == [12, 6, 6, 3, 3, 3]
+    assert race.survivors(POINTS[:12], scores, blocks=3) == POINTS[:3]
 
 
 def test_finalists_are_the_winner_and_what_ties_with_it() -> None:

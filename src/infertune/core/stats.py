@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from infertune.core.records import Interval, Measurement
 
@@ -110,4 +111,11 @@ def window_medians_ns(measurement: Measurement, windows: int = 10) -> tuple[floa
     if not len(ends) or measurement.wall_ns <= 0:
         return ()
     part = np.minimum(ends * windows // max(1, measurement.wall_ns), windows - 1)
-    return tuple(float(np.median(latencies[part == i])) for i in range(windows) if np.any(part == i))
+    by_part = latencies[np.argsort(part, kind="stable")]
+    edges = np.cumsum(np.bincount(part, minlength=windows))[:-1]
+    return tuple(_middle(of) for of in np.split(by_part, edges) if len(of))
+
+
+def _middle(values: npt.NDArray[np.int64]) -> float:
+    """The median; many times quicker than numpy's own for a handful of values."""
+    return float(statistics.median(values.tolist())) if len(values) < 64 else float(np.median(values))

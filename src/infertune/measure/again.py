@@ -25,11 +25,14 @@ ANCHOR_EVERY = 10
 
 def disturbed(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> list[Point]:
     """Points whose search launches were all disturbed, with retries left and worth one; first tried first."""
+    if not any(audit.contaminated(launch.flags) for launch in launches):
+        return []
     own: dict[Point, list[Launch]] = {}
     for launch in launches:
         own.setdefault(launch.point, []).append(launch)
-    best = max(_scores(launches, score), default=0.0)
-    return [point for point, of in own.items() if _unsettled(of) and best - max(_scores(of, score)) <= WORTH]
+    unsettled = {point: of for point, of in own.items() if _unsettled(of)}
+    best = max(_scores(launches, score), default=0.0) if unsettled else 0.0
+    return [point for point, of in unsettled.items() if best - max(_scores(of, score)) <= WORTH]
 
 
 def _unsettled(own: Sequence[Launch]) -> bool:

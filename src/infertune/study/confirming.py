@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
-from infertune.core import history
-from infertune.core.records import Decided, Launch, Measurement, Plan
+from infertune.core import history, verdict
+from infertune.core.records import Decided, Interval, Launch, Measurement, Plan
 from infertune.core.space import Point
 from infertune.measure import plan as planning
 from infertune.study import checking
@@ -17,19 +19,20 @@ OVERTIME_S = 8.0  # past the budget, only to complete the least number of confir
 def confirm(loop: Loop, finalists: Sequence[Point], why: str) -> None:
     """Fresh launches of finalists and baselines in interleaved blocks: six, fewer when the budget is short.
 
-    A block in which other programs disturbed a finalist is made up for by another one at the end. Baselines that are
+    A block in which other programs disturbed a finalist is made up for by another one at the end, and one odd launch
+    that hides a difference between winner and baseline is outvoted by more of them. Baselines that are
     clearly not the best one leave after the least number of blocks.
     """
     points = _open(loop, finalists, why)
     for block in range(_next_block(_fresh(loop)), planning.CONFIRM_BLOCKS + planning.MAKE_UP_BLOCKS):
-        if block >= planning.CONFIRM_BLOCKS and not _short(loop, finalists):
+        if block >= planning.CONFIRM_BLOCKS and not (_short(loop, finalists) or _doubtful(loop, finalists)):
             return
         points = _narrowed(loop, points, finalists) if block == planning.LEAST_BLOCKS else points
         plan = _plan(loop, points, max(1, planning.CONFIRM_BLOCKS - block))
         until = loop.budget_s + (OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
         if block and not loop.affordable(points, plan, until):
             return
-        loop.block(points, "confirm", block, plan)
+        loop.repeated_block(points, "confirm", block, plan, loop.budget_s)
 
 
 def _open(loop: Loop, finalists: Sequence[Point], why: str) -> list[Point]:
@@ -62,6 +65,24 @@ def _measured(loop: Loop, point: Point) -> list[Launch]:
 def _short(loop: Loop, finalists: Sequence[Point]) -> bool:
     """Whether a finalist has fewer launches that may confirm than there are blocks."""
     return any(0 < len(_measured(loop, p)) < planning.CONFIRM_BLOCKS for p in finalists)
+
+
+def _doubtful(loop: Loop, finalists: Sequence[Point]) -> bool:
+    """Whether a finalist and the best baseline differ much by the median of their ratio but not by its interval.
+
+    Only a difference of 10 % or more is looked at again: doing so for every small one would call equal points different
+    in more than the 5 % of cases that are promised (measured: 5.5 % of 200 comparisons against 4 %).
+    """
+    goal = loop.setting.goal
+    fresh = history.trusted(history.confirmations(loop.journal.entries)[-1], loop.noise).launches
+    ours, theirs = ([history.sample(p, fresh) for p in points] for points in (finalists, loop.baselines()))
+    best = max((s for s in theirs if s.runs), key=partial(verdict.merit, goal), default=None)
+    return best is not None and any(_hidden(verdict.ratio(goal, s, best)) for s in ours if s.runs)
+
+
+def _hidden(ratio: Interval | None) -> bool:
+    differs = ratio is not None and abs(math.log(ratio.value)) >= planning.BEHIND
+    return ratio is not None and differs and verdict.relation(ratio) == "same"
 
 
 def _narrowed(loop: Loop, points: Sequence[Point], finalists: Sequence[Point]) -> list[Point]:

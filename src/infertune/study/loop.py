@@ -90,8 +90,8 @@ class Loop:
     def overhead_s(self, point: Point) -> float:
         """What a launch of the point costs beyond its window, from its own launches or else from all."""
         launches = history.launches(self.journal.entries)
-        costs = [(launch.point, _beyond(launch)) for launch in launches if isinstance(launch.outcome, Measurement)]
-        own = [cost for p, cost in costs if p == point] or [cost for _, cost in costs]
+        measured = [launch for launch in launches if isinstance(launch.outcome, Measurement)]
+        own = [_beyond(la) for la in measured if la.point == point] or [_beyond(la) for la in measured]
         return statistics.median(own) if own else _FIRST_GUESS_S
 
     def standing(self, point: Point) -> Standing:
@@ -221,6 +221,16 @@ class Loop:
             if not self.stop():
                 self.on_phase(purpose, str(point))
                 self.bench.launch(point, purpose, block, plan)
+
+    def repeated_block(self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan, until_s: float) -> None:
+        """Everybody once, then, up to twice, those that were disturbed: nobody loses by a neighbour's noise."""
+        waiting = list(points)
+        for attempt in range(1 + again.RETRIES):
+            if not waiting or (attempt and not self.affordable(waiting, plan, until_s)):
+                return
+            before = len(self.launches(purpose))
+            self.block(waiting, purpose, block, plan)
+            waiting = [la.point for la in self.launches(purpose)[before:] if not self.usable([la])]
 
     def confirm_reserve_s(self, leaders: Sequence[Point]) -> float:
         """Kept back for confirming the first of ``leaders`` beside the baselines."""

@@ -16,7 +16,7 @@ def race(loop: Loop) -> list[Point]:
     field = faithful_leaders(loop, loop.scores())
     until, blocks = loop.budget_s - loop.confirm_reserve_s(field), 0
     while not racing.decided(field, blocks) and loop.affordable(field, loop.plans.race, until):
-        loop.block(field, "race", blocks, loop.plans.race)
+        loop.repeated_block(field, "race", blocks, loop.plans.race, until)
         blocks += 1
         if loop.stop():
             break

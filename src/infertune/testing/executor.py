@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from infertune.core.records import (
     BuildJob,
+    Conditions,
     DescribeJob,
     Failed,
     Found,
@@ -28,6 +30,19 @@ from infertune.testing.records import a_device, a_model
 Rate = Callable[[Point], float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """Another program on the machine: it slows a ``share`` of launches by 1.15x to 3x; ``seen`` of those show it."""
+
+    share: float
+    seen: float
+
+
+NOBODY = Neighbour(share=0.0, seen=0.0)
+QUIET = Conditions()
+BUSY = Conditions(foreign_cpu=0.3)
+
+
 def never(job: Job) -> Failed | None:
     """No job fails."""
     return None
@@ -37,7 +52,7 @@ class FakeExecutor:
     """`seams.Executor`: throughput of a point is ``rate(point)`` samples per second times seeded log-normal noise.
 
     ``fails(job)`` may return a `Failed` for any job. ``error(point)`` is how far outputs are from the reference.
-    ``jobs`` lists what was asked, in order.
+    ``jobs`` lists what was asked, in order. Give it a ``neighbour`` to have launches disturbed.
     """
 
     def __init__(
@@ -56,6 +71,7 @@ class FakeExecutor:
         self._clock = clock
         self._rate = rate
         self._noise = noise
+        self.neighbour = NOBODY
         self._random = np.random.default_rng(seed)
         self._start_s = start_s
         self._build_s = build_s
@@ -93,7 +109,8 @@ class FakeExecutor:
     def _measure(self, job: MeasureJob) -> Measurement:
         batch = job.point.number("batch", 1)
         in_flight = max(1, job.point.number("instances") * job.point.number("set_size"))
-        rate = self._rate(job.point) * float(np.exp(self._noise * self._random.standard_normal()))
+        slower, conditions = self._disturbance()
+        rate = self._rate(job.point) * float(np.exp(self._noise * self._random.standard_normal())) / slower
         gap_ns = batch / rate * 1e9
         plan = job.plan
         count = max(3, min(max(plan.min_count, int(plan.min_time_s * 1e9 / gap_ns)), int(plan.cap_s * 1e9 / gap_ns)))
@@ -108,7 +125,15 @@ class FakeExecutor:
             setup_ns=0,
             first_ns=round(gap_ns),
             warmup_count=3,
+            conditions=conditions,
         )
+
+    def _disturbance(self) -> tuple[float, Conditions]:
+        """How many times slower this launch is, and what the host's counters show of it."""
+        if self._random.random() >= self.neighbour.share:
+            return 1.0, QUIET
+        seen = self._random.random() < self.neighbour.seen
+        return float(self._random.uniform(1.15, 3.0)), BUSY if seen else QUIET
 
     def _infer(self, job: InferJob) -> Saved:
         rng = np.random.default_rng(job.feed.seed)
