@@ -138,7 +138,9 @@ def test_verify_measures_the_bundle_and_tells_a_broken_promise(work: Path) -> No
     assert kept.returncode == 0, kept.stderr
     config = work / "promised" / "config.json"
     told = json.loads(config.read_text())
-    told["promise"]["throughput"] = dict.fromkeys(("value", "low", "high"), 1000000000.0)
+    told["promise"]["throughput"] = dict.fromkeys(("value", "low", "high"), 1e9)
+    if told["promise"]["anchor"] is not None:  # none where the winner is a baseline itself
+        told["promise"]["anchor"]["ratio"] = dict.fromkeys(("value", "low", "high"), 1e9)
     config.write_text(json.dumps(told))
     broken = infertune(work, "verify", "promised", "--launches", "1")
     assert broken.returncode == 1
