@@ -65,8 +65,8 @@ def test_every_condition_is_a_sensible_number(
 ) -> None:
     seen = between(START, later(seconds, busy_s=busy, own_s=own, steal_s=steal, involuntary=switches))
     assert seen.own_cpu >= 0
-    wall_s = round(seconds * 1e9) / 1e9  # readings are whole nanoseconds
-    assert 0 <= seen.foreign_cpu <= busy / (2 * wall_s) * (1 + 1e-9)
+    wall_s = round(seconds * 1e9) / 1e9  # readings are whole nanoseconds; 1e-9 is for subtracting what stood before
+    assert 0 <= seen.foreign_cpu <= busy / (2 * wall_s) + 1e-9
     assert seen.steal >= 0
     assert seen.involuntary_switches_per_s >= 0
 
