@@ -130,7 +130,7 @@ from infertune.core.records import Device, Saved, facts
 from infertune.core.space import Knob, Space
 from infertune.testing.spaces import a_window
 
-name, title, automatic, contends, requires = "crashing", "dies in many ways", False, frozenset(), {}
+name, title, automatic, open_loop, contends, requires = "crashing", "dies in many ways", False, False, frozenset(), {}
 WAYS = ("well", "segfault", "abort", "exit", "raise", "memory")
 
 def probe(shell):

@@ -8,7 +8,7 @@ import pytest
 
 from infertune.core import stats
 from infertune.core.records import Conditions, Measurement, Plan
-from infertune.measure.drive import closed_loop, settled
+from infertune.measure.closed_loop import closed_loop, settled
 from infertune.testing.clock import FakeClock
 from infertune.testing.session import FakeSession
 

@@ -34,8 +34,8 @@ class Counting(NullSession):
         self.started += 1
         super().start(slot)
 
-    def wait(self) -> list[tuple[int, int]]:
-        done = list(super().wait())
+    def wait(self, timeout_s: float | None = None) -> list[tuple[int, int]]:
+        done = list(super().wait(timeout_s))
         self.busy -= {slot for slot, _ in done}
         return done
 

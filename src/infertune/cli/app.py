@@ -26,7 +26,7 @@ from infertune.core.errors import UsageError, nearest, quoted
 
 COMMANDS = (
     "doctor", "inspect", "model", "import", "prepare", "space", "tune",
-    "measure", "report", "compare", "verify", "export", "cache", "devices",
+    "measure", "serve-rate", "report", "compare", "verify", "export", "cache", "devices",
     "replay", "latency-stats", "model-configurator", "qaic-sim",
 )  # fmt: skip
 """In the order of ``infertune --help``."""

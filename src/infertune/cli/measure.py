@@ -19,6 +19,11 @@ def command(
     shape: Shapes = None,
     launches: Annotated[int, typer.Option(help="Fresh processes per point.", min=1)] = 3,
     window: Annotated[float, typer.Option(help="Seconds that each launch measures.", min=0.05)] = 2.0,
+    arrivals: Annotated[
+        str,
+        typer.Option(help="How requests come: closed, single, offline, poisson or constant (the last two at --rate)."),
+    ] = "closed",
+    rate: Annotated[float | None, typer.Option(help="Samples per second that arrive.", min=0.001)] = None,
     inputs: Inputs = None,
     batch_symbol: BatchSymbol = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep the record in this run folder.")] = None,
@@ -34,6 +39,7 @@ def command(
     from infertune.cli.output import stderr_console
     from infertune.core.assignments import parse_assignments
     from infertune.core.goal import parse_goal
+    from infertune.core.load import parse_load
     from infertune.edge.signals import stop_on_signals
     from infertune.prepare.shapes import parse_shapes
     from infertune.report import json_rows, rows_text
@@ -53,7 +59,7 @@ def command(
             shapes=parse_shapes(shape or []),
             targets=target,
             launches=launches,
-            plan=replace(PLAN, min_time_s=window, cap_s=max(window, PLAN.cap_s)),
+            plan=replace(PLAN, min_time_s=window, cap_s=max(window, PLAN.cap_s), load=parse_load(arrivals, rate, seed)),
             inputs=inputs,
             batch_symbol=batch_symbol,
             seed=seed,

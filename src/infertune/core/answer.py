@@ -72,6 +72,7 @@ def figures(goal: Goal, sample: Sample, evidence: str) -> Figures:
         p50_ms=_percentile_ms(pooled, 50.0),
         p90_ms=_percentile_ms(pooled, 90.0),
         p99_ms=_percentile_ms(pooled, 99.0),
+        arrivals=measured[-1].load.arrivals,
     )
 
 

@@ -61,7 +61,15 @@ FLAGS: dict[str, str] = {
     "bimodal": "latency had two levels more than 15 % apart within the window",
     "little_law": "requests in flight do not match rate x latency: the load was not what was asked for",
     "few_samples": "fewer requests completed than the plan asks for",
+    "overloaded": "samples arrived faster than they were served: some were not done when the launch gave up",
+    "generator_late": "the load generator itself was saturated: it sent requests later than they were due",
 }
+
+LAG = 0.05
+"""Of the median latency: requests sent later than that (99th percentile) are not the load that was asked for."""
+
+LAG_LEAST_NS = 1_000_000
+"""Lag below 1 ms is what waking up a thread costs."""
 
 ENVIRONMENT = frozenset({"foreign_cpu", "involuntary_switches", "steal", "clock_jump"})
 """Flags that measuring again can cure.
@@ -110,6 +118,8 @@ def _window(measurement: Measurement, plan: Plan) -> set[str]:
         "bimodal": bimodal(medians),
         "little_law": not little_holds(measurement),
         "few_samples": len(measurement.latencies_ns) < plan.min_count,
+        "overloaded": measurement.sent is not None and measurement.sent.unfinished > 0,
+        "generator_late": generator_late(measurement),
     }
     return {name for name, raised in verdicts.items() if raised}
 
@@ -140,6 +150,14 @@ def bimodal(medians: Sequence[float]) -> bool:
     return widest > GAP * levels[i] if gaps else False
 
 
+def generator_late(measurement: Measurement) -> bool:
+    """Whether an open loop's requests left too late: 99th percentile of the lag over 1 ms and 5 % of the median."""
+    if measurement.sent is None or not measurement.sent.lag_ns or not measurement.latencies_ns:
+        return False
+    lag, median = stats.quantile_ns(measurement.sent.lag_ns, 99.0), stats.quantile_ns(measurement.latencies_ns, 50.0)
+    return lag > max(LAG_LEAST_NS, LAG * median)
+
+
 def little_holds(measurement: Measurement) -> bool:
     """Little's law for a closed loop: in flight = request rate x mean latency. True where it cannot be told.
 
@@ -148,9 +166,12 @@ def little_holds(measurement: Measurement) -> bool:
     still in flight at its close have spent so far. Each of the two is about N x one latency at most, with opposite
     signs, so the ratio may be off by (one latency / W) with nothing being wrong. Since a request that is still
     unfinished may outlast every finished one, twice the longest latency is allowed, on top of `LITTLE`. With many
-    rounds per slot that allowance vanishes and the check is sharp to 5 %; below `ROUNDS` it says nothing.
+    rounds per slot that allowance vanishes and the check is sharp to 5 %; below `ROUNDS` it says nothing, and
+    nothing of an open loop, where nobody keeps the number outstanding.
     """
     latencies, wall, depth = measurement.latencies_ns, measurement.wall_ns, measurement.in_flight
+    if measurement.sent is not None:
+        return True
     if wall <= 0 or depth < 1 or len(latencies) < ROUNDS * depth:
         return True
     ratio = sum(latencies) / (wall * depth)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from infertune.core import words
 from infertune.core.history import Spent
+from infertune.core.load import Arrivals
 from infertune.core.records import Device, Fidelity, Interval, Model, Question
 from infertune.core.space import Point
 
@@ -15,7 +16,8 @@ class Figures:
     """What was measured at one point. ``evidence`` is ``confirm`` for figures that may be reported as a result.
 
     Percentiles are of all requests of all launches together, None below their sample floor. ``value`` is the goal's
-    own figure: samples per second, or seconds.
+    own figure: samples per second, or seconds. ``arrivals`` says how requests came (`core.load`), and with it what the
+    percentiles are of.
     """
 
     point: Point
@@ -28,6 +30,7 @@ class Figures:
     p50_ms: float | None
     p90_ms: float | None
     p99_ms: float | None
+    arrivals: Arrivals = "closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from infertune.core import stats
 from infertune.core.errors import UsageError, nearest, quoted
+from infertune.core.load import CLOSED, Load
 from infertune.core.records import Measurement
 from infertune.core.space import Point
 
@@ -146,7 +147,9 @@ def _goodness(metric: str, measurement: Measurement) -> float:
 
 
 def metric_value(metric: str, measurement: Measurement) -> float:
-    """Throughput (samples/s), a latency quantile (s; no sample floor) or peak memory (bytes) of one launch."""
+    """Throughput or sustained rate (samples/s), a latency quantile (s; no sample floor) or peak memory (bytes)."""
+    if metric == RATE and measurement.sent is not None:
+        return measurement.sent.rate_per_s
     if metric in ("throughput", RATE):
         return stats.throughput(measurement)
     if metric == "memory":
@@ -157,6 +160,25 @@ def metric_value(metric: str, measurement: Measurement) -> float:
 def latency_percent(metric: str) -> float | None:
     """99.0 for ``p99``; None for a metric that is not a latency."""
     return _LATENCIES.get(metric)
+
+
+def load_for(goal: Goal) -> Load:
+    """How launches of a study with this goal are driven: one after the other, or by arrivals whose rate is looked for.
+
+    Raises `UsageError` (``rate-without-limit``) for ``max rate`` without a limit on a latency: any rate below the
+    throughput would do.
+    """
+    if goal.metric != RATE:
+        return CLOSED
+    known = ((latency_percent(limit.metric), limit) for limit in goal.limits if limit.below)
+    limits = tuple((percent, limit.bound) for percent, limit in known if percent is not None)
+    if not limits:
+        raise UsageError(
+            "rate-without-limit",
+            "`max rate` needs a limit on a latency: the highest rate at which what stays below what?",
+            hint="write `max rate, p99 < 50 ms`",
+        )
+    return Load(arrivals="poisson", limits=limits)
 
 
 # ---------------------------------------------------------------- the grammar

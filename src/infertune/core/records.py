@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from infertune.core.calibrated import Calibrated
+from infertune.core.load import CLOSED
+from infertune.core.load import Load as Load
+from infertune.core.load import Probe as Probe
+from infertune.core.load import Sent as Sent
 from infertune.core.space import Point, Value
 from infertune.core.subjects import SEEDED
 from infertune.core.subjects import Device as Device
@@ -36,6 +40,7 @@ class Plan:
     min_count: int = 20
     cap_s: float = 10.0
     check_inputs: int = 2
+    load: Load = CLOSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +158,8 @@ class Measurement:
 
     ``latencies_ns[i]`` belongs to the request that completed at ``ends_ns[i]`` after the window opened; requests of
     ``batch`` samples, ``in_flight`` outstanding at any time. ``settings`` is what the runtime itself reports back.
+    Where samples arrived by a schedule (``sent`` is set), each is a request of its own: ``batch`` is 1, a latency runs
+    from the scheduled time, and ``in_flight`` is how many slots served them.
     """
 
     batch: int
@@ -168,6 +175,8 @@ class Measurement:
     settings: Named = ()
     warmed: bool = True
     simulated: bool = False
+    load: Load = CLOSED
+    sent: Sent | None = None
 
 
 FailureKind = Literal["illegal", "compiler", "memory", "timeout", "crash", "device", "output"]

@@ -70,6 +70,7 @@ class Target(Protocol):
 
     ``contends`` names what its measurements need for themselves: with ``"host_cpu"`` no build may overlap them.
     ``automatic`` says whether `tune` uses the target without being asked.
+    ``open_loop`` says whether its launches can be driven by arrivals (`Load`), not only one request after the other.
     ``requires`` names the Python packages to import and the ``pip install`` words that bring them.
     `probe`, `build`, `measure`, `infer` and `export` run inside a worker process; only `space` and
     `toolchain` run in the coordinating process and must import nothing heavy. A candidate that fails is told by
@@ -80,6 +81,7 @@ class Target(Protocol):
     title: str
     contends: frozenset[str]
     automatic: bool
+    open_loop: bool
     requires: Mapping[str, str]
 
     def probe(self, shell: Shell) -> tuple[Device, ...]: ...
@@ -103,8 +105,11 @@ class Session(Protocol):
     def start(self, slot: int) -> None:
         """Send one request on a free slot; returns at once."""
 
-    def wait(self) -> Sequence[tuple[int, int]]:
-        """Block until at least one request is done; (slot, completion time in ns of the clock) of all that are."""
+    def wait(self, timeout_s: float | None = None) -> Sequence[tuple[int, int]]:
+        """Block until at least one request is done; (slot, completion time in ns of the clock) of all that are.
+
+        Empty when none was done within ``timeout_s``.
+        """
 
     def phases(self) -> tuple[Phase, ...]:
         """Parts of the latencies of the requests completed since the last call, in completion order."""

@@ -22,7 +22,8 @@ def throughput(measurement: Measurement) -> float:
     """Samples per second, counted: completed requests x batch / wall time of the window."""
     if measurement.wall_ns <= 0:
         return 0.0
-    return len(measurement.latencies_ns) * measurement.batch / (measurement.wall_ns / 1e9)
+    done = len(measurement.latencies_ns) - (measurement.sent.unfinished if measurement.sent else 0)
+    return done * measurement.batch / (measurement.wall_ns / 1e9)
 
 
 def quantile_ns(samples: Sequence[int], percent: float) -> int:

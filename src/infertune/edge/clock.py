@@ -16,6 +16,11 @@ class MonotonicClock:
         time.sleep(seconds)
 
 
+def thread_cpu_ns() -> int:
+    """CPU time that the calling thread has used so far."""
+    return time.thread_time_ns()
+
+
 def wall_clock() -> str:
     """The date and time in UTC, ISO 8601 to the second: for people to read, never to compute durations from."""
     return datetime.now(UTC).isoformat(timespec="seconds")

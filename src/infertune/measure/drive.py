@@ -1,109 +1,16 @@
-"""The closed loop: keep ``in_flight`` requests outstanding, time each one, count what completes.
-
-Scope: this module knows requests and time. It does not know models, inputs, runtimes or goals.
-Latency runs from the moment a request is handed to the session to its completion: queueing inside the runtime counts.
-"""
+"""Driving a loaded session as the plan's load asks: one request after the other, or as samples arrive."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from infertune.core.records import Conditions, Measurement, Phase, Plan, RawNs
+from infertune.core.records import Conditions, Measurement, Plan
 from infertune.core.seams import Clock, Session
-
-_WARMUP_SHARE = 0.3  # of the launch's cap: after that the launch is measured anyway and says it was not warmed
-_SETTLED = 0.10  # halves of the last two thirds of the warm-up agree within this
-_LEAST_AT_CAP = 3  # requests measured even when each takes longer than the cap
+from infertune.measure.closed_loop import closed_loop
+from infertune.measure.open_loop import open_loop
 
 
-@dataclass(slots=True)
-class _Loop:
-    """Requests outstanding, and what has completed since the last `reset`."""
-
-    session: Session
-    clock: Clock
-    started: list[int] = field(default_factory=list)
-    latencies: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-
-    def fill(self) -> None:
-        for slot in range(self.session.in_flight):
-            self.started.append(self.clock.now_ns())
-            self.session.start(slot)
-
-    def turn(self) -> int:
-        """Wait for completions, start their successors; the time of the last completion."""
-        now_ns, start, started = self.clock.now_ns, self.session.start, self.started
-        end = 0
-        for slot, end in self.session.wait():
-            self.latencies.append(end - started[slot])
-            self.ends.append(end)
-            started[slot] = now_ns()
-            start(slot)
-        return end
-
-    def keep(self, count: int) -> None:
-        """Forget completions after the first ``count``."""
-        del self.latencies[count:], self.ends[count:]
-
-    def reset(self) -> None:
-        self.latencies, self.ends = [], []
-        self.session.phases()
-
-
-def settled(latencies_ns: list[int]) -> bool:
-    """The last two thirds of the warm-up, cut in halves, have medians within 10 % (after pyperf's calibration)."""
-    tail = latencies_ns[len(latencies_ns) // 3 :]
-    if len(tail) < 2:
-        return False
-    first, second = (statistics.median(part) for part in (tail[: len(tail) // 2], tail[len(tail) // 2 :]))
-    return abs(first - second) <= _SETTLED * max(first, second)
-
-
-def _warm_up(loop: _Loop, plan: Plan, since_ns: int) -> tuple[bool, int]:
-    """(settled in time, end of the last completion): stops at once when time, count and steadiness are reached."""
-    least, cap = plan.warmup_s * 1e9, plan.cap_s * _WARMUP_SHARE * 1e9
-    while True:
-        end = loop.turn()
-        spent = end - since_ns
-        if spent >= least and len(loop.latencies) >= plan.warmup_count and settled(loop.latencies):
-            return True, end
-        if spent >= cap and loop.latencies:
-            return False, end
-
-
-def _measure(loop: _Loop, plan: Plan, opened_ns: int) -> int:
-    """Runs until both minimum time and count are met, or the cap; the end of the last counted completion.
-
-    Only whole rounds count: as many completions as there are requests outstanding, again and again. Instances that
-    started together finish together, so a window cut inside a round would count one completion of a burst too many or
-    too few, which at three requests is half of the figure.
-    """
-    least, cap, slots = plan.min_time_s * 1e9, plan.cap_s * 1e9, loop.session.in_flight
-    while True:
-        loop.turn()
-        count = len(loop.ends) // slots * slots
-        if not count:
-            continue
-        end = loop.ends[count - 1]
-        spent = end - opened_ns
-        if (spent >= least and count >= plan.min_count) or (spent >= cap and count >= _LEAST_AT_CAP):
-            loop.keep(count)
-            return end
-
-
-def first_request(session: Session, clock: Clock) -> int:
-    """Nanoseconds of the very first request (lazy initialisation included), sent alone."""
-    began = clock.now_ns()
-    session.start(0)
-    end = session.wait()[0][1]
-    session.phases()
-    return end - began
-
-
-def closed_loop(
+def drive(
     session: Session,
     *,
     batch: int,
@@ -112,35 +19,6 @@ def closed_loop(
     setup_ns: int,
     watch: Callable[[], Callable[[], Conditions]],
 ) -> Measurement:
-    """Measure a loaded session and return raw samples.
-
-    The window opens at a completion (the last of the warm-up) and closes at one, with the pipeline full at both ends
-    and a whole number of rounds between, so completions / wall time is unbiased; requests outstanding at the end are
-    not counted (`close` abandons them).
-    ``watch()`` starts watching the host and returns the function that stops and tells the conditions.
-    """
-    first_ns = first_request(session, clock)
-    loop = _Loop(session=session, clock=clock)
-    loop.fill()
-    warmed, opened = _warm_up(loop, plan, clock.now_ns())
-    warmup_count = len(loop.latencies) + 1
-    loop.reset()
-    stop = watch()
-    closed = _measure(loop, plan, opened)
-    conditions = stop()
-    count = len(loop.ends)
-    phases = tuple(Phase(name=p.name, samples_ns=p.samples_ns[:count]) for p in session.phases())
-    return Measurement(
-        batch=batch,
-        in_flight=session.in_flight,
-        wall_ns=closed - opened,
-        latencies_ns=RawNs(loop.latencies),
-        ends_ns=RawNs(end - opened for end in loop.ends),
-        setup_ns=setup_ns,
-        first_ns=first_ns,
-        warmup_count=warmup_count,
-        phases=phases,
-        conditions=conditions,
-        settings=session.settings(),
-        warmed=warmed,
-    )
+    """Measure a loaded session and return raw samples; see `closed_loop` and `open_loop`."""
+    loop = open_loop if plan.load.is_open else closed_loop
+    return loop(session, batch=batch, plan=plan, clock=clock, setup_ns=setup_ns, watch=watch)

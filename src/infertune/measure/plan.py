@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from infertune.core import percentiles
 from infertune.core.goal import Goal, latency_percent
+from infertune.core.load import CLOSED, Load
 from infertune.core.records import Plan
 from infertune.core.space import Point
 
@@ -19,6 +20,7 @@ MAKE_UP_BLOCKS = 3  # more, where other programs disturbed a finalist or one odd
 CONFIRM_SHARE = 0.25  # of the budget, kept back before anything else is spent
 CONFIRM_SHARE_MOST = 0.65  # where even the least number of blocks does not fit into the usual share
 RACE_SHARE = 0.12
+CHECK_SHARE = 0.10  # at most, for checking the outputs of finalists before they are confirmed
 BEHIND = math.log(1.10)  # a baseline all of whose launches are this far behind the best baseline is not the best one
 _SHORTEST_WINDOW_S = 0.4
 _LONGEST_WINDOW_S = 2.5
@@ -35,13 +37,16 @@ class Plans:
     confirm: Plan
 
 
-def plans(budget_s: float) -> Plans:
-    """Full windows for budgets from five minutes on; shorter caps below, so that no point eats the budget."""
+def plans(budget_s: float, load: Load = CLOSED) -> Plans:
+    """Full windows for budgets from five minutes on; shorter caps below, so that no point eats the budget.
+
+    A launch that looks for a rate measures several windows, one per rate, so its caps are those of each of them.
+    """
     scale = min(1.0, budget_s / 300.0)
     cap = max(1.0, 2.5 * scale)
-    screen = Plan(warmup_s=0.25, min_time_s=0.75, min_count=20, cap_s=cap)
-    race = Plan(warmup_s=0.25, min_time_s=0.75, min_count=30, cap_s=1.5 * cap)
-    confirm = Plan(warmup_s=0.3, min_time_s=1.0, min_count=20, cap_s=2 * cap)
+    screen = Plan(warmup_s=0.25, min_time_s=0.75, min_count=20, cap_s=cap, load=load)
+    race = Plan(warmup_s=0.25, min_time_s=0.75, min_count=30, cap_s=1.5 * cap, load=load)
+    confirm = Plan(warmup_s=0.3, min_time_s=1.0, min_count=20, cap_s=2 * cap, load=load)
     return Plans(screen=screen, race=race, confirm=confirm)
 
 

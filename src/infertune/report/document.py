@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from infertune.core import stats, words
 from infertune.core.answer import answer
 from infertune.core.findings import Answer, Figures, Rival
-from infertune.core.goal import Goal, latency_percent, parse_goal
+from infertune.core.goal import RATE, Goal, latency_percent, parse_goal
 from infertune.core.records import Entry, Interval, Named
 from infertune.report.inert import one_line
 from infertune.report.rows import Cell, Table, table
@@ -94,6 +94,8 @@ def _no_winner(found: Answer) -> Iterator[tuple[str, str]]:
 
 def goal_figure(goal: Goal, figures: Figures) -> str:
     """The figure that the goal is about, with its interval; a percentile only above its sample floor."""
+    if goal.metric == RATE:
+        return f"{_with_launches(figures.value, 1.0, 'samples/s', figures)}: the highest rate at which they may arrive"
     if goal.maximise:
         return measured(figures)
     short = _too_few(goal.metric, figures)
@@ -121,10 +123,18 @@ def _with_launches(seen: Interval, scale: float, unit: str, figures: Figures) ->
 
 
 def latency(figures: Figures) -> str:
-    """``p50 5.01 ms, p90 5.4 ms, p99 not enough requests (120 of 662); 2 requests in flight``."""
+    """``p50 5.01 ms, p90 5.4 ms, p99 not enough requests (120 of 662); 2 requests in flight, closed loop``."""
     known = ((50.0, figures.p50_ms), (90.0, figures.p90_ms), (99.0, figures.p99_ms))
     parts = [f"p{percent:g} {_percentile(percent, value, figures.requests)}" for percent, value in known]
-    return f"{', '.join(parts)}; {words.counted(figures.in_flight, 'request')} in flight"
+    return f"{', '.join(parts)}; {how_requests_came(figures)}"
+
+
+def how_requests_came(figures: Figures) -> str:
+    """``2 requests in flight, closed loop``: what the percentiles are of."""
+    slots = words.counted(figures.in_flight, "request")
+    if figures.arrivals in ("poisson", "constant"):
+        return f"from arrival, at {'random' if figures.arrivals == 'poisson' else 'even'} times, at that rate"
+    return f"{slots} in flight, closed loop"
 
 
 def _percentile(percent: float, value_ms: float | None, requests: int) -> str:

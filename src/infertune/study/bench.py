@@ -23,6 +23,7 @@ from infertune.core.records import (
     Fidelity,
     InferJob,
     Launch,
+    Load,
     MeasureJob,
     Measurement,
     Plan,
@@ -126,11 +127,14 @@ class Bench:
     def measure(self, point: Point, artifact: Artifact, purpose: Purpose, block: int, plan: Plan) -> Launch:
         """One launch, recorded nowhere. May run in any thread."""
         question = self._setting.question
+        plan = replace(plan, load=_own_schedule(plan.load, question.seed, block))
         job = MeasureJob(model=question.model, point=point, artifact=artifact.path, plan=plan, feed=question.feed)
         if purpose == "confirm":
             job = replace(job, recheck=self._recheck(point, block))
         began = self._clock.now_ns()
-        reply = self._executor.run(point.target, job, timeout_s=LAUNCH_TIMEOUT_S + 5 * plan.cap_s)
+        reply = self._executor.run(
+            point.target, job, timeout_s=LAUNCH_TIMEOUT_S + (50 if plan.load.searches else 5) * plan.cap_s
+        )
         outcome = reply if isinstance(reply, Measurement | Failed) else _unexpected(reply)
         return Launch(
             point=point,
@@ -204,7 +208,8 @@ class Bench:
         return plain.but(batch=point.number("batch", 1), **known)
 
     def _count(self, point: Point) -> int:
-        return max(2, -(-CHECKED // max(1, point.number("batch", 1))))
+        """Input sets: together at least `CHECKED` samples."""
+        return -(-CHECKED // max(1, point.number("batch", 1)))
 
     def _infer(self, point: Point, into: str) -> Failed | None:
         artifact = self.artifact(point)
@@ -221,6 +226,11 @@ class Bench:
         )
         reply = self._executor.run(point.target, job, timeout_s=BUILD_TIMEOUT_S)
         return reply if isinstance(reply, Failed) else None
+
+
+def _own_schedule(load: Load, seed: int, block: int) -> Load:
+    """Every block has arrivals of its own, the same for all points in it."""
+    return replace(load, seed=1000 * seed + block) if load.is_open else load
 
 
 def _unexpected(reply: object) -> Failed:

@@ -37,6 +37,7 @@ def confirm(loop: Loop, finalists: Sequence[Point], why: str) -> None:
 
 def _open(loop: Loop, finalists: Sequence[Point], why: str) -> list[Point]:
     """Check outputs, write the decision down, and say who is measured."""
+    finalists = _within_reach(loop, finalists)
     for finalist in finalists:
         checking.check(loop, finalist)
     for baseline in loop.baselines():
@@ -44,6 +45,20 @@ def _open(loop: Loop, finalists: Sequence[Point], why: str) -> list[Point]:
     faithful = [p for p in finalists if loop.faithful(p)]
     loop.journal.append(Decided(finalists=tuple(faithful or finalists), why=why))
     return list(dict.fromkeys([*faithful, *loop.baselines()]))
+
+
+def _within_reach(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
+    """The finalists that can be confirmed beside the baselines in the time left; the first if none can.
+
+    Points that tie may differ much in what a launch costs (large batches): one that cannot be launched often enough
+    would keep everything else from being confirmed.
+    """
+    until, kept = loop.budget_s + OVERTIME_S - loop.check_s(), list[Point]()
+    for point in finalists:
+        beside = [*kept, point, *(b for b in loop.baselines() if b not in finalists)]
+        if loop.affordable(beside, loop.plans.confirm, until, times=planning.LEAST_BLOCKS):
+            kept.append(point)
+    return kept or list(finalists[:1])
 
 
 def _plan(loop: Loop, points: Sequence[Point], blocks: int) -> Plan:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from infertune.core import audit, guard, history, verdict
-from infertune.core.records import Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
+from infertune.core.goal import load_for
+from infertune.core.records import Checked, Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.space import Point
 from infertune.core.standing import WITHIN, Standing, standing
@@ -50,7 +51,7 @@ class Loop:
 
     @property
     def plans(self) -> planning.Plans:
-        return planning.plans(self.budget_s)
+        return planning.plans(self.budget_s, load_for(self.setting.goal))
 
     def trials(self) -> tuple[Trial, ...]:
         return history.trials(self.journal.entries)
@@ -120,10 +121,12 @@ class Loop:
 
     def reserve_s(self) -> float:
         """Kept back for race and confirmation."""
+        scores = self.scores()
+        leader = max(scores, key=lambda point: max(scores[point]), default=None)
         confirmed = [self.overhead_s(p) for p in self.baselines()]
-        confirmed.append(statistics.median(confirmed) if confirmed else _FIRST_GUESS_S)
+        confirmed.append(_FIRST_GUESS_S if leader is None else self.overhead_s(leader))
         reserve = planning.confirm_reserve_s(self.budget_s, confirmed, self.plans.confirm)
-        return reserve + planning.RACE_SHARE * self.budget_s
+        return reserve + planning.RACE_SHARE * self.budget_s + self.check_s()
 
     def search(self) -> str:
         """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why."""
@@ -210,10 +213,24 @@ class Loop:
 
     # ------------------------------------------------------------ blocks
 
-    def affordable(self, points: Sequence[Point], plan: Plan, until_s: float) -> bool:
-        """Whether one launch of each point ends before ``until_s`` of study time."""
-        cost = sum(self.overhead_s(p) + plan.min_time_s for p in points)
+    def launch_s(self, point: Point, plan: Plan) -> float:
+        """What a launch of the point takes: a window is never shorter than a few requests, however slow they are."""
+        measured = [la.outcome for la in history.launches(self.journal.entries) if la.point == point]
+        windows = [outcome.wall_ns / 1e9 for outcome in measured if isinstance(outcome, Measurement)]
+        return self.overhead_s(point) + max(plan.min_time_s, min(windows, default=0.0))
+
+    def affordable(self, points: Sequence[Point], plan: Plan, until_s: float, times: int = 1) -> bool:
+        """Whether ``times`` launches of each point end before ``until_s`` of study time."""
+        cost = times * sum(self.launch_s(p, plan) for p in points)
         return not self.stop() and self.journal.elapsed_s + cost <= until_s
+
+    def affordable_part(self, points: Sequence[Point], plan: Plan, until_s: float) -> list[Point]:
+        """Those of ``points``, taken in their order, of which one launch each ends before ``until_s``."""
+        part: list[Point] = []
+        for point in points:
+            if self.affordable([*part, point], plan, until_s):
+                part.append(point)
+        return part
 
     def block(self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan) -> None:
         """Launch each point once, in this block's own random order."""
@@ -236,7 +253,12 @@ class Loop:
         """Kept back for confirming the first of ``leaders`` beside the baselines."""
         points = dict.fromkeys([*leaders[:1], *self.baselines()])
         overheads = [self.overhead_s(p) for p in points]
-        return planning.confirm_reserve_s(self.budget_s, overheads, self.plans.confirm)
+        return planning.confirm_reserve_s(self.budget_s, overheads, self.plans.confirm) + self.check_s()
+
+    def check_s(self) -> float:
+        """What the finalists' fidelity checks may take: as long as the longest so far, for each of two."""
+        walls = [e.event.wall_s for e in self.journal.entries if isinstance(e.event, Checked)]
+        return min(planning.CHECK_SHARE * self.budget_s, racing.MOST_FINALISTS * max(walls, default=0.0))
 
 
 def _beyond(launch: Launch) -> float:

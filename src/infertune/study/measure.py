@@ -20,7 +20,7 @@ from infertune.measure.race import block_order
 from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
 from infertune.study.journal import Journal, Listener
-from infertune.study.question import chosen_targets, described, make_setting
+from infertune.study.question import chosen_targets, described, drivable, make_setting
 from infertune.study.study import Study
 from infertune.study.tuning import ask
 
@@ -75,7 +75,7 @@ def measure(
             executor,
             model=described(executor, str(model), shapes or {}, batch_symbol, inputs),
             goal=parse_goal(goal),
-            targets=chosen_targets(targets),
+            targets=chosen_targets(targets, plan.load),
             wanted={},
             strategy="grid",
             seed=seed,
@@ -83,6 +83,7 @@ def measure(
             version=__version__,
             known=tuple(wanted),
         )
+        drivable(setting.targets, plan.load)
         points = [point for space in setting.spaces for point in expand(space, wanted)]
         journal = Journal(store, clock, tuple(listeners))
         ask(journal, setting)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infertune.core.errors import InfertuneError, NothingFeasible, UsageError, nearest
-from infertune.core.goal import RATE, Goal
+from infertune.core.goal import Goal, load_for
+from infertune.core.load import CLOSED, Load
 from infertune.core.records import (
     DescribeJob,
     Device,
@@ -82,11 +83,12 @@ def described(
     return reply
 
 
-def chosen_targets(names: Sequence[str] | None) -> dict[str, Target]:
-    """Named targets, or every automatic one whose libraries are here."""
+def chosen_targets(names: Sequence[str] | None, load: Load = CLOSED) -> dict[str, Target]:
+    """Named targets, or every automatic one whose libraries are here and that can be driven as ``load`` asks."""
     if names:
         return {name: find_target(name) for name in dict.fromkeys(names)}
-    return {name: t for name, t in discover().items() if t.automatic and not missing(t)}
+    fit = {name: t for name, t in discover().items() if t.automatic and (t.open_loop or not load.is_open)}
+    return {name: t for name, t in fit.items() if not missing(t)}
 
 
 def probe(executor: Executor, target: Target) -> tuple[Device, ...]:
@@ -167,12 +169,14 @@ def space_fact(space: Space) -> SpaceFact:
     )
 
 
-def _supported(goal: Goal) -> None:
-    if goal.metric == RATE:
+def drivable(targets: Mapping[str, Target], load: Load) -> None:
+    """Raises `UsageError` (``load-not-supported``) where launches of a target cannot be driven as ``load`` asks."""
+    closed = [name for name, target in targets.items() if not target.open_loop]
+    if load.arrivals != "closed" and closed:
         raise UsageError(
-            "goal-not-supported",
-            "`max rate` cannot be tuned for yet: no launch measures the highest rate that a point sustains",
-            hint="take `max throughput` with a limit such as `p99 < 50 ms`",
+            "load-not-supported",
+            f"{closed[0]} can only be driven in a closed loop that keeps every slot busy",
+            hint="choose others with --target, or ask for `max throughput` with a limit such as `p99 < 50 ms`",
         )
 
 
@@ -200,7 +204,7 @@ def make_setting(
 
     Raises `UsageError` for a knob in ``wanted`` or ``known`` that no space has.
     """
-    _supported(goal)
+    drivable(targets, load_for(goal))
     devices = tuple(device for target in targets.values() for device in probe(executor, target))
     spaces = make_spaces(model, devices, targets, goal, wanted)
     _known_knobs(spaces, (*wanted, *known))

@@ -10,17 +10,24 @@ from infertune.study.loop import Loop
 
 
 def race(loop: Loop) -> list[Point]:
-    """The winner first, then what ties with it; empty when nothing meets the goal."""
+    """The winner first, then what ties with it; empty when nothing meets the goal.
+
+    Where time does not reach for everybody, the best that it reaches for race: slow launches of one point must not keep
+    the others from being told apart.
+    """
     until = loop.budget_s - loop.confirm_reserve_s([])
     loop.repeat_disturbed(until - planning.RACE_SHARE * loop.budget_s)
     field = faithful_leaders(loop, loop.scores())
     until, blocks = loop.budget_s - loop.confirm_reserve_s(field), 0
-    while not racing.decided(field, blocks) and loop.affordable(field, loop.plans.race, until):
-        loop.repeated_block(field, "race", blocks, loop.plans.race, until)
+    while not racing.decided(field, blocks):
+        runners = loop.affordable_part(field, loop.plans.race, until)
+        if len(runners) < 2:
+            break
+        loop.repeated_block(runners, "race", blocks, loop.plans.race, until)
         blocks += 1
         if loop.stop():
             break
-        field = racing.survivors(field, loop.scores(), blocks)
+        field = racing.survivors(runners, loop.scores(), blocks)
     return _finalists(loop, field)
 
 

@@ -12,7 +12,7 @@ from infertune.build.cache import ArtifactCache
 from infertune.core import history
 from infertune.core.duration import parse_duration
 from infertune.core.errors import UsageError
-from infertune.core.goal import parse_goal
+from infertune.core.goal import load_for, parse_goal
 from infertune.core.records import Closed, Measurement, Noise, Opened
 from infertune.core.seams import Clock, Executor, Store
 from infertune.core.space import Point, Value
@@ -77,7 +77,7 @@ def tune(
             executor,
             model=described_model,
             goal=wanted_goal,
-            targets=chosen_targets(targets),
+            targets=chosen_targets(targets, load_for(wanted_goal)),
             wanted={name: tuple(values) for name, values in (knobs or {}).items()},
             strategy=strategy,
             seed=seed,

@@ -1,4 +1,4 @@
-"""Measuring a runtime that lives in the worker process: inputs, host watching, the closed loop."""
+"""Measuring a runtime that lives in the worker process: inputs, host watching, the driven session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from infertune.core.records import Conditions, Failed, InferJob, MeasureJob, Measurement, Recheck, Saved, facts
 from infertune.core.seams import Answering, CandidateFailed, Clock
 from infertune.measure.conditions import watch_host
-from infertune.measure.drive import closed_loop
+from infertune.measure.drive import drive
 from infertune.prepare.inputs import make_inputs
 from infertune.verify.outputs import distance
 
@@ -44,7 +44,7 @@ def measure_session(
     setup_ns = clock.now_ns() - began
     try:
         batch = job.point.number("batch", 1)
-        found = closed_loop(session, batch=batch, plan=job.plan, clock=clock, setup_ns=setup_ns, watch=watch)
+        found = drive(session, batch=batch, plan=job.plan, clock=clock, setup_ns=setup_ns, watch=watch)
         if job.recheck is not None:
             check_again(job, job.recheck, session)
         return found

@@ -12,7 +12,7 @@ from infertune.testing.clock import FakeClock
 class FakeSession:
     """`seams.Session` with ``servers`` identical servers; ``service_ns(i)`` is how long request number i takes.
 
-    Requests queue first come, first served. Waiting moves the fake clock to the next completion.
+    Requests queue first come, first served. Waiting moves the fake clock to the next completion, or by the timeout.
     """
 
     def __init__(self, clock: FakeClock, *, in_flight: int, servers: int, service_ns: Callable[[int], int]) -> None:
@@ -32,7 +32,10 @@ class FakeSession:
         heapq.heappush(self._running, (begin + service, slot, service))
         self.sent += 1
 
-    def wait(self) -> Sequence[tuple[int, int]]:
+    def wait(self, timeout_s: float | None = None) -> Sequence[tuple[int, int]]:
+        if timeout_s is not None and self._running[0][0] > self._clock.now_ns() + round(timeout_s * 1e9):
+            self._clock.advance(timeout_s)
+            return ()
         end, slot, service = heapq.heappop(self._running)
         self._clock.advance(max(0, end - self._clock.now_ns()) / 1e9)
         self._execute.append(service)

@@ -26,6 +26,7 @@ name = "null"
 title = "nothing at all (measures infertune itself)"
 contends = frozenset({"host_cpu"})
 automatic = False
+open_loop = True
 requires: dict[str, str] = {}
 
 
@@ -40,7 +41,7 @@ class NullSession:
     def start(self, slot: int) -> None:
         self._sent.append(slot)
 
-    def wait(self) -> Sequence[tuple[int, int]]:
+    def wait(self, timeout_s: float | None = None) -> Sequence[tuple[int, int]]:
         return ((self._sent.popleft(), self._now_ns()),)
 
     def phases(self) -> tuple[Phase, ...]:
@@ -83,11 +84,11 @@ def build(job: BuildJob, shell: Shell) -> Saved:
 
 def measure(job: MeasureJob, clock: Clock, shell: Shell) -> Measurement:
     from infertune.measure.conditions import watch_host
-    from infertune.measure.drive import closed_loop
+    from infertune.measure.drive import drive
 
     session = NullSession(job.point.number("set_size", 1), clock)
     batch = job.point.number("batch", 1)
-    return closed_loop(session, batch=batch, plan=job.plan, clock=clock, setup_ns=0, watch=watch_host)
+    return drive(session, batch=batch, plan=job.plan, clock=clock, setup_ns=0, watch=watch_host)
 
 
 def infer(job: InferJob, shell: Shell) -> Saved:

@@ -26,6 +26,7 @@ class OnnxRuntime:
     title = "ONNX Runtime (CPU)"
     contends = frozenset({"host_cpu"})
     automatic = True
+    open_loop = True
     requires: Mapping[str, str] = {"onnxruntime": "onnxruntime"}
 
     def probe(self, shell: Shell) -> tuple[Device, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,8 +132,11 @@ class OrtSession:
         caller = self._callers[slot % len(self._callers)]
         caller.inbox.put((slot, self._now_ns(), self._pool[self._next]))
 
-    def wait(self) -> Sequence[tuple[int, int]]:
-        done = self._done.get()
+    def wait(self, timeout_s: float | None = None) -> Sequence[tuple[int, int]]:
+        try:
+            done = self._done.get(timeout=timeout_s)
+        except Empty:
+            return ()
         if isinstance(done, BaseException):
             raise done
         slot, end, enqueue, execute = done

@@ -26,6 +26,7 @@ class OpenVino:
     title = "OpenVINO (CPU)"
     contends = frozenset({"host_cpu"})
     automatic = True
+    open_loop = True
     requires: Mapping[str, str] = {"openvino": "openvino"}
 
     def probe(self, shell: Shell) -> tuple[Device, ...]:

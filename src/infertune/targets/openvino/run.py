@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,8 +137,11 @@ class OvSession:
         self._sent[slot] = self._now_ns()
         request.start_async()
 
-    def wait(self) -> Sequence[tuple[int, int]]:
-        slot, end = self._done.get()
+    def wait(self, timeout_s: float | None = None) -> Sequence[tuple[int, int]]:
+        try:
+            slot, end = self._done.get(timeout=timeout_s)
+        except Empty:
+            return ()
         request = self._requests[slot]
         request.wait()  # raises here what the runtime met while executing
         execute = int(request.latency * 1e6)

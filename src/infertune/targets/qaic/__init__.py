@@ -26,6 +26,7 @@ class Qaic:
     title = "Qualcomm Cloud AI 100"
     contends: frozenset[str] = frozenset()
     automatic = True
+    open_loop = False
     requires: Mapping[str, str] = {}
 
     def probe(self, shell: Shell) -> tuple[Device, ...]:
