@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,27 @@ def test_a_finished_study_answers_at_once_and_a_larger_budget_extends_it(tmp_pat
     assert len(screened(lab.entries)) == 12
     assert len(lab.events(Decided)) == 2
     assert answer(lab.entries).confirmed
+
+
+class SlowModel(Laboratory):
+    """A fifth of a second per sample at best; batches tie, and launches of large ones cost half a minute."""
+
+    def setting(self) -> Setting:
+        made = super().setting()
+        spaces = tuple(space.narrowed({"batch": (1, 4, 16, 64)}) for space in made.spaces)
+        return replace(made, spaces=spaces)
+
+
+def test_a_tie_that_is_slow_to_launch_does_not_keep_the_winner_from_being_confirmed(tmp_path: Path) -> None:
+    def tied(point: Point) -> float:
+        fast = point.target == "openvino" and point.number("instances") == 2
+        return (6.0 if fast else 2.0) * (1.0 + 0.0001 * point.number("batch", 1))
+
+    lab = SlowModel(tmp_path, rate=tied)
+    assert lab.run(300.0)[-1].at_s <= 310.0
+    found = answer(lab.entries)
+    assert found.confirmed and found.figures is not None and found.figures.launches >= 3
+    assert all(rival.speedup is not None for rival in found.rivals)
 
 
 def test_another_question_is_refused(tmp_path: Path) -> None:

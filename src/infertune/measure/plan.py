@@ -19,6 +19,7 @@ MAKE_UP_BLOCKS = 3  # more, where other programs disturbed a finalist or one odd
 # launches the lowest and the highest may be left out and the rest still covers the median in 96.1 % of cases
 CONFIRM_SHARE = 0.25  # of the budget, kept back before anything else is spent
 CONFIRM_SHARE_MOST = 0.65  # where even the least number of blocks does not fit into the usual share
+OVERTIME_S = 8.0  # past the budget, only to complete the least number of confirmation blocks
 RACE_SHARE = 0.12
 CHECK_SHARE = 0.10  # at most, for checking the outputs of finalists before they are confirmed
 BEHIND = math.log(1.10)  # a baseline all of whose launches are this far behind the best baseline is not the best one

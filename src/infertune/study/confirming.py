@@ -13,8 +13,6 @@ from infertune.measure import plan as planning
 from infertune.study import checking
 from infertune.study.loop import Loop
 
-OVERTIME_S = 8.0  # past the budget, only to complete the least number of confirmation blocks
-
 
 def confirm(loop: Loop, finalists: Sequence[Point], why: str) -> None:
     """Fresh launches of finalists and baselines in interleaved blocks: six, fewer when the budget is short.
@@ -29,7 +27,7 @@ def confirm(loop: Loop, finalists: Sequence[Point], why: str) -> None:
             return
         points = _narrowed(loop, points, finalists) if block == planning.LEAST_BLOCKS else points
         plan = _plan(loop, points, max(1, planning.CONFIRM_BLOCKS - block))
-        until = loop.budget_s + (OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
+        until = loop.budget_s + (planning.OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
         if block and not loop.affordable(points, plan, until):
             return
         loop.repeated_block(points, "confirm", block, plan, loop.budget_s)
@@ -53,10 +51,9 @@ def _within_reach(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
     Points that tie may differ much in what a launch costs (large batches): one that cannot be launched often enough
     would keep everything else from being confirmed.
     """
-    until, kept = loop.budget_s + OVERTIME_S - loop.check_s(), list[Point]()
+    kept: list[Point] = []
     for point in finalists:
-        beside = [*kept, point, *(b for b in loop.baselines() if b not in finalists)]
-        if loop.affordable(beside, loop.plans.confirm, until, times=planning.LEAST_BLOCKS):
+        if loop.confirmable([*kept, point]):
             kept.append(point)
     return kept or list(finalists[:1])
 

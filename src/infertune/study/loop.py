@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -121,12 +122,14 @@ class Loop:
 
     def reserve_s(self) -> float:
         """Kept back for race and confirmation."""
+        return self.confirm_reserve_s(self._cheap_leader()) + planning.RACE_SHARE * self.budget_s
+
+    def _cheap_leader(self) -> list[Point]:
+        """Of the points that nothing much separates from the best, the one that is launched soonest."""
         scores = self.scores()
-        leader = max(scores, key=lambda point: max(scores[point]), default=None)
-        confirmed = [self.overhead_s(p) for p in self.baselines()]
-        confirmed.append(_FIRST_GUESS_S if leader is None else self.overhead_s(leader))
-        reserve = planning.confirm_reserve_s(self.budget_s, confirmed, self.plans.confirm)
-        return reserve + planning.RACE_SHARE * self.budget_s + self.check_s()
+        best = max(map(max, scores.values()), default=0.0)
+        near = [p for p in scores if best - max(scores[p]) <= math.log1p(verdict.MARGIN)]
+        return sorted(near, key=lambda point: self.launch_s(point, self.plans.confirm))[:1]
 
     def search(self) -> str:
         """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why."""
@@ -252,8 +255,15 @@ class Loop:
     def confirm_reserve_s(self, leaders: Sequence[Point]) -> float:
         """Kept back for confirming the first of ``leaders`` beside the baselines."""
         points = dict.fromkeys([*leaders[:1], *self.baselines()])
-        overheads = [self.overhead_s(p) for p in points]
+        plan = self.plans.confirm
+        overheads = [self.launch_s(p, plan) - plan.min_time_s for p in points] or [_FIRST_GUESS_S]
         return planning.confirm_reserve_s(self.budget_s, overheads, self.plans.confirm) + self.check_s()
+
+    def confirmable(self, points: Sequence[Point]) -> bool:
+        """Whether these can be launched often enough beside the baselines before the budget ends."""
+        beside = [*points, *(b for b in self.baselines() if b not in points)]
+        until = self.budget_s + planning.OVERTIME_S - self.check_s()
+        return self.affordable(beside, self.plans.confirm, until, times=planning.LEAST_BLOCKS)
 
     def check_s(self) -> float:
         """What the finalists' fidelity checks may take: as long as the longest so far, for each of two."""

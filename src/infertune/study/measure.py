@@ -69,13 +69,15 @@ def measure(
     """Measure every combination of ``settings`` on each target: ``launches`` fresh processes, in interleaved blocks."""
     wanted = {name: tuple(values) for name, values in (settings or {}).items()}
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
+    chosen = chosen_targets(targets, plan.load)
+    drivable(chosen, plan.load)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(Path(out)))
         setting = make_setting(
             executor,
             model=described(executor, str(model), shapes or {}, batch_symbol, inputs),
             goal=parse_goal(goal),
-            targets=chosen_targets(targets, plan.load),
+            targets=chosen,
             wanted={},
             strategy="grid",
             seed=seed,
@@ -83,7 +85,6 @@ def measure(
             version=__version__,
             known=tuple(wanted),
         )
-        drivable(setting.targets, plan.load)
         points = [point for space in setting.spaces for point in expand(space, wanted)]
         journal = Journal(store, clock, tuple(listeners))
         ask(journal, setting)

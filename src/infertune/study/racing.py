@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from infertune.core import stats, verdict
 from infertune.core.space import Point
 from infertune.measure import plan as planning
 from infertune.measure import race as racing
@@ -31,9 +34,20 @@ def race(loop: Loop) -> list[Point]:
     return _finalists(loop, field)
 
 
+def _within_reach(loop: Loop, field: list[Point]) -> list[Point]:
+    """Where the leader takes too long to be confirmed, those within the margin of it that do not."""
+    scores = loop.scores()
+    order = racing.ranked({point: scores[point] for point in field})
+    if not order or loop.confirmable(order[:1]):
+        return field
+    bar = stats.hodges_lehmann(scores[order[0]]) - math.log1p(verdict.MARGIN)
+    return [p for p in order if stats.hodges_lehmann(scores[p]) >= bar and loop.confirmable([p])] or field
+
+
 def _finalists(loop: Loop, field: list[Point]) -> list[Point]:
     """Points that break a limit after all are left out while there are others."""
     standings = {point: loop.standing(point).state for point in field}
     kept = [p for p in field if standings[p] != "beyond" and loop.faithful(p)] or field
+    kept = _within_reach(loop, kept)
     safe = {p for p in kept if standings[p] == "within"}
     return racing.finalists(kept, loop.scores(), safe)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infertune import __version__
 from infertune.build.cache import ArtifactCache
-from infertune.core import percentiles, standing
+from infertune.core import audit, percentiles, standing
 from infertune.core.errors import NothingFeasible
 from infertune.core.goal import Goal, latency_percent, load_for, parse_goal
 from infertune.core.load import Arrivals, Load, Probe
@@ -33,9 +33,10 @@ CONFIRMATIONS = 3
 """Launches in a row that must keep the limits at the rate that is reported."""
 
 LESS = 1.05
-"""After one of them fails the next rate is this much lower: the precision to which the rate was found."""
+"""After one of them fails the next rate is this much lower, the precision to which the rate was found; then twice as
+much each time, because a rate that was found in a quiet moment may be far too high."""
 
-MOST_TRIES = 12
+MOST_TRIES = 6
 WINDOW_S = 3.0
 
 
@@ -92,6 +93,12 @@ class _Serving:
             )
         return launch
 
+    def undisturbed(self, load: Load, block: int) -> Launch:
+        """A launch; another one where it broke a limit while other programs were running."""
+        launch = self.launch(load, block)
+        again = not _kept(self.goal, launch) and audit.contaminated(launch.flags) and not self.stop()
+        return self.launch(load, block + 1) if again else launch
+
     def found(self) -> Measurement:
         """The launch that looks for the rate. Raises `NothingFeasible` (``no-rate``) where none keeps the limits."""
         outcome = self.launch(self.load, 0).outcome
@@ -108,16 +115,17 @@ class _Serving:
 
     def confirmed(self, rate: float) -> Iterator[tuple[float, list[Launch]]]:
         """Rates with their launches, each a little lower than the one before, until one is kept three times."""
-        block = 1
+        block, less = 1, LESS
         for _ in range(MOST_TRIES):
             runs: list[Launch] = []
             while len(runs) < CONFIRMATIONS and not self.stop():
-                runs.append(self.launch(replace(self.load, rate_per_s=rate), block))
-                block += 1
+                runs.append(self.undisturbed(replace(self.load, rate_per_s=rate), block))
+                block += 2
                 if not _kept(self.goal, runs[-1]):
                     break
             yield rate, runs
-            rate /= LESS
+            rate /= less
+            less *= less
 
 
 def _kept(goal: Goal, launch: Launch) -> bool:

@@ -17,7 +17,7 @@ from infertune.verify.outputs import distance
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 _POOL = 16
-_POOL_BYTES = 256_000_000
+_POOL_BYTES = 128_000_000
 
 
 def input_pool(job: MeasureJob) -> list[Arrays]:

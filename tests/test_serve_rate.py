@@ -1,0 +1,82 @@
+"""Arrivals through the real commands: a rate found and confirmed, tuned for, and refused where it cannot be driven."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from commands import infertune
+from infertune.core import history
+from infertune.core.errors import UsageError
+from infertune.core.records import Measurement
+from infertune.study.measure import measure
+from infertune.study.study import Study
+from small_models import write_classifier
+
+EASY = ("--limit", "p99 < 2 s", "--window", "0.2", "--set", "batch=1")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_classifier(tmp_path / "m.onnx", width=512, depth=4)
+
+
+def test_a_rate_is_found_and_confirmed_three_times(tmp_path: Path, model: Path) -> None:
+    done = infertune(tmp_path, "serve-rate", "m.onnx", "--target", "onnxruntime", *EASY, "-o", "run", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["format"] == "infertune.serve-rate/1" and told["arrivals"] == "poisson"
+    assert told["rate_per_s"] > 0 and len(told["runs"]) == 3
+    assert all(run["p99_ms"] < 2000 and run["unfinished"] == 0 for run in told["runs"])
+    assert any(probe["kept"] for probe in told["probes"])
+    launches = history.launches(Study.open(tmp_path / "run").entries)
+    final = [la.outcome for la in launches[-3:] if isinstance(la.outcome, Measurement)]
+    assert [m.sent.rate_per_s for m in final if m.sent] == [told["rate_per_s"]] * 3
+    assert len({m.load.seed for m in final}) == 3, "every launch has arrivals of its own"
+
+
+def test_a_person_reads_the_answer_in_words(tmp_path: Path, model: Path) -> None:
+    done = infertune(tmp_path, "serve-rate", "m.onnx", "--target", "openvino", *EASY, "--arrivals", "constant")
+    assert done.returncode == 0, done.stderr
+    assert "samples/s arriving evenly, with p99 < 2 s" in done.stdout
+    assert "sent late p99" in done.stdout
+
+
+def test_a_limit_that_no_rate_keeps_is_one_error(tmp_path: Path, model: Path) -> None:
+    done = infertune(
+        tmp_path, "serve-rate", "m.onnx", "--target", "onnxruntime", "--limit", "p50 < 1 ns", "--window", "0.1"
+    )
+    assert done.returncode == 69
+    assert [line.split(":")[0] for line in done.stderr.splitlines()[-2:]] == ["error[no-rate]", "hint"]
+
+
+def test_max_rate_is_tuned_for_and_the_winner_served(tmp_path: Path, model: Path) -> None:
+    tune = ("tune", "m.onnx", "--goal", "max rate, p90 < 2 s", "--budget", "12s", "--trials", "2", "--accept-noise")
+    done = infertune(tmp_path, *tune, "--target", "onnxruntime", "--knob", "precision=f32", "-o", "run")
+    assert done.returncode == 0, done.stderr
+    assert "the highest rate at which they may arrive" in done.stdout
+    assert "from arrival, at random times" in done.stdout
+    served = infertune(tmp_path, "serve-rate", "run", "--limit", "p90 < 2 s", "--window", "0.2")
+    assert served.returncode == 0, served.stderr
+    assert "sustains" in served.stdout
+
+
+def test_measure_takes_arrivals(tmp_path: Path, model: Path) -> None:
+    point = ("--set", "batch=2", "--launches", "1", "--window", "0.2", "--target", "onnxruntime", "--json")
+    for words in (("single",), ("offline",), ("constant", "--rate", "50")):
+        done = infertune(tmp_path, "measure", "m.onnx", *point, "--arrivals", *words)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["rows"][0]["throughput"] > 0
+    wrong = infertune(tmp_path, "measure", "m.onnx", "--arrivals", "poisson")
+    assert wrong.returncode == 2 and "error[rate-missing]" in wrong.stderr
+
+
+def test_a_target_that_cannot_be_driven_so_is_refused(tmp_path: Path, model: Path) -> None:
+    from infertune.core.load import Load
+    from infertune.core.records import Plan
+
+    with pytest.raises(UsageError) as refused:
+        measure(model, out=tmp_path / "run", targets=["qaic"], plan=Plan(load=Load(arrivals="offline")))
+    assert refused.value.id == "load-not-supported"
