@@ -99,14 +99,25 @@ def test_a_mistyped_question_leaves_the_run_folder_free(work: Path) -> None:
     for wrong in (("--strategy", "gird"), ("--inputs", "none.npz"), ("--knob", "btach=1")):
         assert infertune(work, "tune", "m.onnx", "--out", "typo", *wrong).returncode != 0
     done = infertune(
-        work, "tune", "m.onnx", "--out", "typo", "--target", "onnxruntime", "--trials", "1", "--budget", "4s"
+        work,
+        "tune",
+        "m.onnx",
+        "--accept-noise",
+        "--out",
+        "typo",
+        "--target",
+        "onnxruntime",
+        "--trials",
+        "1",
+        "--budget",
+        "4s",
     )
     assert done.returncode == 0, done.stderr
 
 
 def test_nothing_feasible_says_which_limit_and_what_came_closest(work: Path) -> None:
     goal = ("--goal", "max throughput, p99 < 1 ns", "--target", "onnxruntime", "--budget", "6s", "--json")
-    done = infertune(work, "tune", "m.onnx", "--out", "tight", *goal)
+    done = infertune(work, "tune", "m.onnx", "--accept-noise", "--out", "tight", *goal)
     said = done.stderr.splitlines()
     assert done.returncode == 69
     assert said[-2].startswith("error[nothing-feasible]: ") and "p99 < 1 ns" in said[-2]
@@ -114,7 +125,9 @@ def test_nothing_feasible_says_which_limit_and_what_came_closest(work: Path) -> 
     assert json.loads(done.stdout)["status"] == "nothing_feasible"
 
 
-@pytest.mark.parametrize("command", [("tune", "--budget", "8s", "--out", "huge"), ("measure", "--launches", "1")])
+@pytest.mark.parametrize(
+    "command", [("tune", "--accept-noise", "--budget", "8s", "--out", "huge"), ("measure", "--launches", "1")]
+)
 def test_a_model_that_no_runtime_can_run(work: Path, command: tuple[str, ...]) -> None:
     done = infertune(work, command[0], "huge.onnx", *command[1:])
     said = done.stderr.splitlines()
@@ -170,7 +183,7 @@ def export(job):
 def test_a_crashing_candidate_costs_only_itself(work: Path) -> None:
     env = {"PYTHONPATH": os.fspath(install(work, "crashing", CRASHING))}
     arguments = ("--target", "crashing", "--strategy", "grid", "--budget", "30s", "--trials", "6")
-    done = infertune(work, "tune", "m.onnx", "--out", "crash", *arguments, env=env)
+    done = infertune(work, "tune", "m.onnx", "--accept-noise", "--out", "crash", *arguments, env=env)
     assert "Traceback" not in done.stderr
     trials = {str(t.point["way"]): t for t in Study.open(work / "crash").trials}
     assert len(trials) == 6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from infertune.core import caveats, choice, guard, history, stats, tallies, verdict
+from infertune.core import caveats, choice, guard, history, noise, stats, tallies, verdict
 from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.goal import Goal
@@ -48,6 +48,7 @@ def _assembled(entries: Sequence[Entry], reading: Reading, chosen: Choice) -> An
         spent=history.spent(entries),
         budget_s=history.budget_s(entries),
         simulated=history.simulated(reading.question, reading.launches),
+        noise=noise.of_study(reading.launches, (point for _, point in reading.baselines)),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from infertune.core import words
 from infertune.core.history import Spent
 from infertune.core.load import Arrivals
+from infertune.core.noise import Noise
 from infertune.core.records import Device, Fidelity, Interval, Model, Question
 from infertune.core.space import Point
 
@@ -78,7 +79,7 @@ class Answer:
 
     ``figures`` belong to the winner, and are a result only when ``confirmed``. ``best_rival`` names the best baseline
     that met the goal (of all, where none did); ``absent`` holds baselines without a figure, with the reason.
-    ``flags`` counts launches by what their audit found.
+    ``flags`` counts launches by what their audit found; ``noise`` is how steady the machine was all the while.
     """
 
     status: str
@@ -102,6 +103,7 @@ class Answer:
     budget_s: float | None
     simulated: bool
     caveats: tuple[str, ...] = ()
+    noise: Noise | None = None
 
     @property
     def model(self) -> Model:

@@ -9,6 +9,7 @@ from infertune.core import stats, words
 from infertune.core.answer import answer
 from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.goal import RATE, Goal, latency_percent, parse_goal
+from infertune.core.noise import Noise
 from infertune.core.records import Entry, Interval, Named
 from infertune.report.inert import one_line
 from infertune.report.rows import Cell, Table, table
@@ -195,8 +196,18 @@ def _time(found: Answer) -> Iterator[tuple[str, str]]:
         f"{words.counted(counts.trials, 'point')}, {words.counted(counts.launches, 'launch')}, {counts.failed} failed"
     )
     yield "in all", f"{words.seconds(spent.total)}{budget}: {tried}"
+    if found.noise is not None:
+        yield "noise", noise_words(found.noise)
     if found.flags:
         yield "flagged", ", ".join(f"{one_line(name)} {count}" for name, count in found.flags)
+
+
+def noise_words(found: Noise) -> str:
+    """``quiet: launches of one baseline spread by 1.2 % (9 launches), others used 0.4 % of the CPUs; ...``"""
+    spread, foreign = (f"{words.three(100 * share)} %" for share in (found.spread, found.foreign_cpu))
+    apart = f"six launches each tell {words.three(100 * found.told_apart())} % apart"
+    launches = words.counted(found.launches, "launch")
+    return f"{found.state}: {launches} of one baseline spread by {spread}, others used {foreign} of the CPUs; {apart}"
 
 
 def failures(found: Answer) -> Section:

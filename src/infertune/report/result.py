@@ -13,6 +13,7 @@ from typing import Any
 from infertune.core import choice
 from infertune.core.answer import answer
 from infertune.core.findings import Answer, Figures, Rival
+from infertune.core.noise import Noise
 from infertune.core.records import Device, Entry, Interval, Model
 from infertune.core.space import Point
 from infertune.report.rows import table
@@ -61,6 +62,7 @@ def full_result(entries: Sequence[Entry], files: Mapping[str, str] | None = None
         **result(entries, files),
         "caveats": list(found.caveats),
         "flags": dict(found.flags),
+        "noise": _noise(found.noise),
         "nearest": None
         if closest is None
         else {
@@ -150,6 +152,17 @@ def _rival(rival: Rival) -> Json:
         "point": _point(rival.figures.point),
         "throughput_per_s": interval_json(rival.figures.throughput),
         "p50_ms": rival.figures.p50_ms,
+    }
+
+
+def _noise(found: Noise | None) -> Json | None:
+    if found is None:
+        return None
+    return {
+        "state": found.state,
+        "spread": found.spread,
+        "foreign_cpu": found.foreign_cpu,
+        "told_apart": found.told_apart(),
     }
 
 

@@ -6,10 +6,13 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from infertune.core import noise
+from infertune.core.noise import Noise
 from infertune.edge.files import cache_folder, free_bytes
 from infertune.edge.host import read_host
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
+from infertune.study import steadiness
 from infertune.study.question import probe
 from infertune.targets import discover, missing
 
@@ -35,7 +38,7 @@ class Finding:
 
 def examine() -> tuple[Finding, ...]:
     """Everything worth knowing before a study, in the order a person would fix it."""
-    return (*_targets(), *_host(), *_disk(), *_extras())
+    return (*_targets(), *_host(), *_steadiness(), *_disk(), *_extras())
 
 
 def _targets() -> Iterator[Finding]:
@@ -68,6 +71,52 @@ def _host() -> Iterator[Finding]:
     for name, value in host.environment:
         detail = f"{value}: changes threading of every launch; unset it unless you mean it"
         yield Finding(area="host", name=name, state="warning", detail=detail)
+
+
+def _steadiness() -> Iterator[Finding]:
+    """The noise class, and what it lets a study promise."""
+    targets = discover().values()
+    usable = (t for t in targets if t.automatic and "host_cpu" in t.contends and not missing(t))
+    target = next(usable, None)
+    found = steadiness.examine(LocalExecutor(LocalShell()), target) if target else None
+    if found is None:
+        yield Finding(area="host", name="noise", state="missing", detail="no CPU runtime to measure it with")
+        return
+    seen = f"three launches spread by {found.spread:.1%}, others used {found.foreign_cpu:.1%} of the CPUs"
+    yield Finding(
+        area="host", name="noise", state="ok" if found.state == "quiet" else "warning", detail=f"{found.state}: {seen}"
+    )
+    yield Finding(area="host", name="promises", state=_HOLDS[found.state], detail=_promise(found))
+    for number, advice in enumerate(_advice(found), 1):
+        yield Finding(area="host", name=f"advice {number}", state="warning", detail=advice)
+
+
+_HOLDS = {"quiet": "ok", "noisy": "warning", "unusable": "warning"}
+
+
+def _promise(found: Noise) -> str:
+    apart = f"differences from {found.told_apart():.0%} on are told apart by six launches of each"
+    if found.state == "quiet":
+        return f"all hold: {apart}"
+    if found.state == "noisy":
+        return f"disturbed launches are repeated and left out, so a study takes longer; {apart}"
+    return "none hold: `tune` waits a minute for the machine, then refuses without --accept-noise"
+
+
+def _advice(found: Noise) -> Iterator[str]:
+    """How to make this machine steadier, in the order of what it brings."""
+    host = read_host()
+    named = dict(host.named)
+    if found.foreign_cpu >= noise.QUIET:
+        yield f"other programs use {found.foreign_cpu:.0%} of the CPUs: stop them, or tune when they are idle"
+    if host.quota is not None and host.quota != int(host.quota):
+        yield f"a quota of {host.quota:g} CPUs stops all threads now and then: grant whole CPUs"
+    if named.get("governor", "performance") != "performance":
+        yield f"the clock governor is {named['governor']}: `cpupower frequency-set -g performance` keeps clocks up"
+    if named.get("turbo") == "on" and found.spread >= noise.QUIET:
+        yield "turbo clocks depend on temperature and neighbours: switch turbo off while measuring"
+    if found.state != "quiet" and named.get("virtualised") == "yes":
+        yield "a virtual machine shares its CPUs: dedicated ones (no overcommitment) are steadier"
 
 
 def _disk() -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from infertune.study.metric import Metric
 from infertune.study.pipeline import Staff, search
 from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
 from infertune.study.racing import race
+from infertune.study.steadiness import wait_until_usable
 from infertune.study.study import Study
 from infertune.study.warm import warm_points, warmed
 
@@ -71,6 +72,8 @@ def tune(
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
     with ExitStack() as stack:
         store = stack.enter_context(open_store(Path(out)))
+        if noise == "refuse":
+            wait_until_usable(clock, on_phase, stop)
         on_phase("prepare", str(model))
         described_model = described(executor, str(model), shapes or {}, batch_symbol, inputs)
         setting = make_setting(

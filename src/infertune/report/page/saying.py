@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from infertune.core import stats, words
 from infertune.core.findings import Figures
-from infertune.report.document import goal_figure
+from infertune.report.document import goal_figure, noise_words
 from infertune.report.importance import NO_DIFFERENCE, PER_EFFECT, TRUSTED, Importance
 from infertune.report.inert import one_line
 from infertune.report.page.basis import Basis
@@ -183,5 +183,10 @@ def flagged(basis: Basis) -> str:
     marked = sum(bool(launch.flags) for launch in basis.reading.launches)
     return (
         f"{marked} of {words.counted(total, 'launch')} carry a flag. A flag lowers trust in a figure; nothing was "
-        "removed and no number was changed."
+        f"removed and no number was changed.{_noise(basis)}"
     )
+
+
+def _noise(basis: Basis) -> str:
+    found = basis.found.noise
+    return f" The machine was {noise_words(found)}." if found else ""
