@@ -1,7 +1,8 @@
 """infertune's figures and MLPerf LoadGen's, interleaved: `python bench/loadgen.py [MODEL]`. The bar: within 5 %.
 
-The same point in the same kind of session, each time in a fresh process, once driven by infertune's closed loop and
-once by LoadGen: SingleStream (one request outstanding) and Offline (every sample available at once).
+The same point in the same kind of session, each time in a fresh process, once driven by infertune and once by
+LoadGen: SingleStream (one request outstanding), Offline (every sample available at once) and Server (Poisson arrivals
+at half of the closed loop's rate).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from common import local_executor, print_conditions, reference
@@ -18,7 +20,7 @@ from infertune.build.pool import BuildTask, build_one
 from infertune.core import stats, wire
 from infertune.core.goal import parse_goal
 from infertune.core.keys import digest
-from infertune.core.records import Artifact, Feed, Found, MeasureJob, Measurement, Plan, ProbeJob
+from infertune.core.records import Artifact, Feed, Found, Load, MeasureJob, Measurement, Plan, ProbeJob
 from infertune.core.space import Point
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.shell import LocalShell
@@ -29,6 +31,7 @@ from infertune.targets.loadgen import Scenario, Told, run_under
 
 ROUNDS = 5
 SECONDS = 5.0
+HALF = 0.5  # of the closed loop's throughput arrives at a server
 SHAPES = {"minilm-l6": {"sequence_length": 128}, "bert-base": {"sequence_length": 128}, "resnet50": {}}
 TARGETS = ("openvino", "onnxruntime")
 
@@ -51,7 +54,12 @@ def points(target: str, name: str) -> dict[Scenario, MeasureJob]:
     def job(point: Point) -> MeasureJob:
         return MeasureJob(model=model, point=point, artifact=artifact.path, plan=plan, feed=Feed(seed=0))
 
-    return {"SingleStream": job(stream), "Offline": job(offline)}
+    return {"SingleStream": job(stream), "Offline": job(offline), "Server": job(offline.but(batch=1))}
+
+
+def arriving(job: MeasureJob, rate: float, seed: int) -> MeasureJob:
+    load = Load(arrivals="poisson", rate_per_s=rate, seed=seed)
+    return replace(job, plan=replace(job.plan, min_time_s=2 * SECONDS, load=load))
 
 
 def by_infertune(job: MeasureJob) -> Measurement:
@@ -85,13 +93,21 @@ def work(folder: str, scenario: Scenario, rate: float) -> None:
     while clock.now_ns() < until:
         session.start(0)
         session.wait()
-    told = run_under(session, scenario, batch=batch, rate=rate, seconds=SECONDS, folder=Path(folder))
+    told = run_under(
+        session,
+        scenario,
+        batch=batch,
+        rate=rate,
+        seconds=SECONDS * (2 if scenario == "Server" else 1),
+        folder=Path(folder),
+    )
     (Path(folder) / "told.json").write_text(wire.to_json(told, Told))
 
 
 def compare(target: str, scenario: Scenario, job: MeasureJob) -> None:
-    rate = stats.throughput(by_infertune(job))
-    pairs = [(by_infertune(job), by_loadgen(job, scenario, rate)) for _ in range(ROUNDS)]
+    rate = stats.throughput(by_infertune(job)) * (HALF if scenario == "Server" else 1.0)
+    ours_is = [arriving(job, rate, i) if scenario == "Server" else job for i in range(ROUNDS)]
+    pairs = [(by_infertune(one), by_loadgen(job, scenario, rate)) for one in ours_is]
     ratios = [stats.throughput(ours) / theirs.throughput for ours, theirs in pairs]
     ours = statistics.median(stats.throughput(m) for m, _ in pairs)
     theirs = statistics.median(told.throughput for _, told in pairs)

@@ -12,7 +12,9 @@ from infertune.core import noise
 from infertune.core.errors import BusyError
 from infertune.core.noise import Noise
 from infertune.core.records import Conditions, Measurement, RawNs
+from infertune.core.verdict import MARGIN
 from infertune.edge.counters import Counters
+from infertune.edge.host import read_host
 from infertune.study import steadiness
 from infertune.study.doctor import examine
 from infertune.testing.clock import FakeClock
@@ -59,7 +61,7 @@ def test_what_is_told_apart_is_what_simulated_comparisons_tell_apart() -> None:
     standard_error = found.spread * np.sqrt(2 / 6)
     shown = np.abs((ours.mean(axis=1) - theirs.mean(axis=1)) / standard_error) > 1.96
     assert 0.75 <= shown.mean() <= 0.87
-    assert Noise(spread=0.0001, foreign_cpu=0.0, launches=3).told_apart() == noise.MARGIN
+    assert Noise(spread=0.0001, foreign_cpu=0.0, launches=3).told_apart() == MARGIN
 
 
 def counters(share: Callable[[float], float]) -> tuple[FakeClock, Callable[[], Counters]]:
@@ -110,11 +112,9 @@ def test_doctor_tells_the_class_and_what_holds() -> None:
 
 
 def test_doctor_advises_what_would_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    from infertune.study import doctor
-
-    host = replace(doctor.read_host(), quota=1.5, named=(("governor", "powersave"), ("turbo", "on")))
-    monkeypatch.setattr(doctor, "read_host", lambda: host)
+    host = replace(read_host(), quota=1.5, named=(("governor", "powersave"), ("turbo", "on")))
+    monkeypatch.setattr("infertune.study.doctor.read_host", lambda: host)
     noisy = Noise(spread=0.2, foreign_cpu=0.2, launches=3)
     monkeypatch.setattr(steadiness, "examine", lambda executor, target: noisy)
-    advice = " ".join(finding.detail for finding in doctor.examine() if finding.name.startswith("advice"))
+    advice = " ".join(finding.detail for finding in examine() if finding.name.startswith("advice"))
     assert all(word in advice for word in ("20%", "quota of 1.5", "powersave", "turbo"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +14,21 @@ from typing import Any, Literal
 
 from infertune.core.seams import Session
 
-Scenario = Literal["SingleStream", "Offline"]
+Scenario = Literal["SingleStream", "Offline", "Server"]
+_GLANCE_S = 0.0002  # how long to wait for a completion before looking for arrivals again, while a slot is free
 _SAMPLES = 1024  # of LoadGen's library: indices only, the session goes through its own inputs
+_LATENCY_S = 10.0  # the bound that a server run is held to: so long that only its figures count
 _SUMMARY = "mlperf_log_summary.txt"
 _FIGURES = {
     "SingleStream": {"throughput": r"QPS w/o loadgen overhead\s*: ([\d.]+)", "p90_ns": r"90.00 percentile.*: (\d+)"},
     "Offline": {"throughput": r"Samples per second\s*: ([\d.]+)"},
+    "Server": {"throughput": r"Completed samples per second\s*: ([\d.]+)", "p90_ns": r"90.00 percentile.*: (\d+)"},
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What LoadGen's summary says: samples per second and, of a single stream, the 90th percentile of latency in ns."""
+    """What LoadGen's summary says: samples per second and, except offline, the 90th percentile of latency in ns."""
 
     throughput: float
     p90_ns: float | None
@@ -32,7 +36,7 @@ class Told:
 
 
 class _Server(threading.Thread):
-    """Takes samples off a queue in requests of ``batch`` and keeps the session's slots filled with them."""
+    """Takes samples off a queue and keeps the session's slots filled with them, up to ``batch`` in a request."""
 
     def __init__(self, session: Session, batch: int) -> None:
         super().__init__(daemon=True)
@@ -40,21 +44,32 @@ class _Server(threading.Thread):
         self._session = session
         self._batch = batch
 
-    def run(self) -> None:
-        while (ids := self.inbox.get()) is not None:
-            self._serve(ids)
+        self._waiting: deque[int] = deque()
+        self._running: dict[int, list[int]] = {}
+        self._free = list(range(session.in_flight))
+        self._closed = False
 
-    def _serve(self, ids: Sequence[int]) -> None:
-        left = [ids[i : i + self._batch] for i in range(0, len(ids), self._batch)][::-1]
-        free, running = list(range(self._session.in_flight)), dict[int, Sequence[int]]()
-        while left or running:
-            while left and free:
-                slot = free.pop()
-                running[slot] = left.pop()
+    def run(self) -> None:
+        while not self._closed or self._waiting or self._running:
+            self._admit()
+            while self._waiting and self._free:
+                slot = self._free.pop()
+                count = min(self._batch, len(self._waiting))
+                self._running[slot] = [self._waiting.popleft() for _ in range(count)]
                 self._session.start(slot)
-            for slot, _ in self._session.wait():
-                _complete(running.pop(slot))
-                free.append(slot)
+            if self._running:
+                for slot, _ in self._session.wait(_GLANCE_S if self._free else None):
+                    _complete(self._running.pop(slot))
+                    self._free.append(slot)
+
+    def _admit(self) -> None:
+        """What has arrived; waits for the next where there is nothing else to do."""
+        idle = not self._waiting and not self._running and not self._closed
+        while idle or not self.inbox.empty():
+            ids = self.inbox.get()
+            self._closed = self._closed or ids is None
+            self._waiting.extend(ids or ())
+            idle = False
 
 
 def _complete(ids: Sequence[int]) -> None:
@@ -65,10 +80,10 @@ def _complete(ids: Sequence[int]) -> None:
 
 def run_under(session: Session, scenario: Scenario, *, batch: int, rate: float, seconds: float, folder: Path) -> Told:
     """Serve LoadGen's requests for at least ``seconds``; its logs go to ``folder``. ``rate``: samples per second that
-    are expected, which decides how many samples the offline query holds."""
+    are expected, which decides how many samples the offline query holds, or that arrive at a server."""
     import mlperf_loadgen as lg
 
-    server = _Server(session, batch if scenario == "Offline" else 1)
+    server = _Server(session, 1 if scenario == "SingleStream" else batch)
     server.start()
     sut = lg.ConstructSUT(lambda samples: server.inbox.put([s.id for s in samples]), lambda: None)
     library = lg.ConstructQSL(_SAMPLES, _SAMPLES, lambda indices: None, lambda indices: None)
@@ -86,7 +101,9 @@ def _settings(lg: Any, scenario: Scenario, rate: float, seconds: float) -> Any:
     settings.scenario = getattr(lg.TestScenario, scenario)
     settings.mode = lg.TestMode.PerformanceOnly
     settings.min_duration_ms = int(seconds * 1000)
-    settings.min_query_count = 10 if scenario == "SingleStream" else 1
+    settings.min_query_count = 1 if scenario == "Offline" else 10
+    settings.server_target_qps = rate
+    settings.server_target_latency_ns = int(_LATENCY_S * 1e9)
     settings.offline_expected_qps = rate
     settings.single_stream_expected_latency_ns = int(1e9 / rate)
     return settings
