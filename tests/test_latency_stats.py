@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from infertune.cli.app import main
 from infertune.cli.latency_stats import script
 from infertune.core.stats import percentile_floor
-from infertune.report.latency import floors, keep_middle, shares, summary, table
+from infertune.report.latency import Little, floors, keep_middle, shares, summary, table
 from infertune.targets.qaic.profile import NEEDED, render
 
 COLUMNS = ("Sample", "queueDepth", "numInfInQueue", *NEEDED)
@@ -180,3 +181,21 @@ def test_an_empty_folder_holds_nothing(tmp_path: Path, capsys: pytest.CaptureFix
 def test_files_of_different_programs_are_not_mixed(files: list[Path]) -> None:
     files[1].write_text(files[1].read_text().replace("queueDepth, ", "", 1).replace(", 0, 1, ", ", 1, "))
     assert main(["latency-stats", *map(str, files)]) == 65
+
+
+@pytest.mark.parametrize(
+    ("count", "duration_us", "mean_ms", "asked", "seen"),
+    [
+        (6517, 20215390, 217.049413, 70, 69.97),
+        (4252, 10001975, 2.284630, 1, 0.97),
+        (7000, 10001468, 2.794029, 2, 1.96),
+    ],
+)
+def test_littles_law_holds_for_the_published_runs(
+    count: int, duration_us: int, mean_ms: float, asked: int, seen: float
+) -> None:
+    """The notebook's three runs: batches counted, their mean latency, and activations x set size in flight."""
+    little = Little(asked=asked, rate_per_s=count / (duration_us / 1e6), mean_ms=mean_ms)
+    assert round(little.in_flight, 2) == seen
+    assert little.holds
+    assert not replace(little, asked=asked + max(1, asked // 10)).holds
