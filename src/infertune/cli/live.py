@@ -20,6 +20,7 @@ from infertune.edge.clock import MonotonicClock
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PHASES = {
+    "preflight": "waiting for a usable machine",
     "prepare": "reading the model, finding devices",
     "build": "building",
     "search": "searching",

@@ -1,9 +1,10 @@
-"""The report for a terminal: plain text, no colour, no width to depend on."""
+"""The report for a terminal: plain text, no colour, the same whatever the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from textwrap import wrap
 
 from infertune.core import choice, words
 from infertune.core.records import Entry, Named
@@ -14,6 +15,8 @@ from infertune.report.page.basis import Basis, basis
 from infertune.report.rows import table
 
 SHOWN_TRIALS = 10
+WIDTH = 118
+"""Sentences are broken here, so that a terminal of 120 columns does not break them elsewhere. Tables are not."""
 
 
 def plain_text(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> str:
@@ -60,13 +63,19 @@ def _section(section: Section) -> Iterator[str]:
     for line in (*section.chart, *_facts(section.facts), *(_grid(section.grid) if section.grid else ())):
         yield indent + line
     for note in section.notes:
-        yield f"{indent}- {note}"
+        yield from _hanging(f"{indent}- ", note)
 
 
 def _facts(facts: Named) -> Iterator[str]:
     width = max((len(label) for label, _ in facts), default=0)
     for label, text in facts:
-        yield f"{label:<{width}}  {text}".rstrip()
+        yield from (line.rstrip() for line in _hanging(f"{label:<{width}}  ", text))
+
+
+def _hanging(label: str, text: str) -> list[str]:
+    """The text beside its label, broken between words at `WIDTH`; the lines that follow stand below the text."""
+    lines = wrap(text, WIDTH - len(label), break_long_words=False, break_on_hyphens=False) or [""]
+    return [label + lines[0], *(" " * len(label) + line for line in lines[1:])]
 
 
 def _grid(grid: Grid) -> Iterator[str]:
