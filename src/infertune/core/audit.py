@@ -78,6 +78,9 @@ ENVIRONMENT = frozenset({"foreign_cpu", "involuntary_switches", "steal", "clock_
 same point under the same quota is throttled again: it is how this machine runs it.
 """
 
+OF_THE_PLAN = frozenset({"few_samples"})
+"""Flags that the measurement alone does not tell."""
+
 
 def flags(measurement: Measurement, plan: Plan) -> tuple[str, ...]:
     """The flags that a launch earns, in the order of `FLAGS`."""
