@@ -45,6 +45,10 @@ bench-cloud-ai: dev ## infertune's search beside the vendor's, on a simulated Cl
 bench-protocol: dev ## error rates of the measurement protocol over 300 simulated races (two minutes)
 	@$(BIN)/python bench/protocol.py
 
+.PHONY: bench-noise
+bench-noise: dev ## flags and choices beside a program that takes one of two CPUs for half of the time (eight minutes)
+	@$(BIN)/python bench/noise.py
+
 sim-fidelity: dev ## how near the simulated Cloud AI 100 card comes to what was published, fitted or kept out
 	@$(BIN)/python bench/sim/fidelity.py
 

@@ -29,7 +29,8 @@ What to rely on:
 * `confirmed` is null until the winner was measured at least three times on launches that took no part in choosing.
   Figures of the search, which are optimistic by nature, are never put in its place.
 * Throughput is samples per second, counted. Latency percentiles are of all requests of all confirmation launches, and
-  null below their sample floor (11 requests for p50, 64 for p90, 662 for p99).
+  null below their sample floor (11 requests for p50, 64 for p90, 662 for p99). `p90_at_most_ms` and `p99_at_most_ms`
+  are upper bounds of the true percentiles from order statistics, whatever the distribution, for independent requests.
 * An interval spans slowest to fastest launch up to seven launches (for six it covers the true median with 96.9 %), and
   from eight on the innermost order statistics that still cover 95 %.
 * `speedup` is on the goal's own figure, so for a latency goal it is their latency / ours. It is the median of ratios

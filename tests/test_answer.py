@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from infertune.core.answer import answer
 from infertune.core.findings import Answer
+from infertune.core.history import confirmations, sample
 from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch
 from infertune.core.space import Point
 from infertune.testing.records import (
@@ -77,6 +79,24 @@ def test_percentiles_are_of_all_confirmation_requests_and_have_a_floor() -> None
     assert (enough := answer(a_study({FAST: 200.0}, count=200)).figures) and enough.p99_ms is not None
     few = answer(a_study({FAST: 200.0}, count=20)).figures  # 6 x 20 = 120 requests
     assert few is not None and few.p90_ms is not None and few.p99_ms is None
+
+
+def test_upper_bounds_of_percentiles_are_of_the_same_requests() -> None:
+    record = a_study({FAST: 200.0}, count=200)
+    found = answer(record)
+    assert found.figures is not None and found.figures.p90_ms is not None and found.figures.p99_ms is not None
+    fresh = confirmations(record)[-1].launches
+    pooled = [ns for m in sample(FAST, fresh).measurements for ns in m.latencies_ns]
+    assert len(pooled) == 1200
+    for percent, value, bound in (
+        (90.0, found.figures.p90_ms, found.figures.p90_at_most_ms),
+        (99.0, found.figures.p99_ms, found.figures.p99_at_most_ms),
+    ):
+        assert bound is not None and bound > value
+        below = sum(ns < bound * 1e6 for ns in pooled)
+        assert binom.cdf(below, 1200, percent / 100) >= 0.99 > binom.cdf(below - 1, 1200, percent / 100)
+    few = answer(a_study({FAST: 200.0}, count=20)).figures  # 120 requests: enough for p90 alone
+    assert few is not None and few.p90_at_most_ms is not None and few.p99_at_most_ms is None
 
 
 def test_the_default_is_recommended_when_nothing_separates_it() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from infertune.core import audit
 from infertune.core.audit import ENVIRONMENT, FLAGS, bimodal, contaminated, flags, little_holds, steady
-from infertune.core.records import Conditions, Measurement, Plan, RawNs
+from infertune.core.records import Conditions, Measurement, Plan, RawNs, Repeats
 from infertune.testing.records import a_measurement
 
 PLAN = Plan(min_count=20)
@@ -77,10 +77,11 @@ def test_flags_come_in_the_order_of_the_table_and_are_all_explained() -> None:
             foreign_cpu=1.0, steal=1.0, involuntary_switches_per_s=1e9, psi_some=1.0, throttled_periods=1,
             clock_jump_s=9.0,
         ),
+        repeats=Repeats(same_ns=RawNs([1] * 5), varied_ns=RawNs([9] * 5)),
     )  # fmt: skip
     earned = flags(worst, PLAN)
     assert earned == tuple(name for name in FLAGS if name in earned)
-    assert set(FLAGS) - set(earned) == {"not_steady", "bimodal", "little_law"}
+    assert set(FLAGS) - set(earned) == {"not_steady", "bimodal", "little_law", "overloaded", "generator_late"}
     assert all(text and not text.endswith(".") for text in FLAGS.values())
     assert set(FLAGS) >= ENVIRONMENT
 

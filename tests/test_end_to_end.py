@@ -147,6 +147,14 @@ def test_verify_measures_the_bundle_and_tells_a_broken_promise(work: Path) -> No
     assert broken.stderr.startswith("error[promise-not-kept]: ")
 
 
+def test_every_number_follows_from_the_raw_samples(work: Path) -> None:
+    done = infertune(work, "verify", "--recompute", "run")
+    assert done.returncode == 0, done.stderr
+    assert f" of {len(launches(work / 'run'))} launches recomputed from the raw samples: all agree" in done.stdout
+    first = [la.outcome for la in launches(work / "run") if la.purpose == "confirm" and la.block == 0]
+    assert any(isinstance(outcome, Measurement) and outcome.repeats for outcome in first)
+
+
 def test_the_study_as_a_library(work: Path) -> None:
     study = Study.open(work / "run")
     assert study.best.point == study.answer.winner

@@ -109,11 +109,14 @@ def test_the_timed_session_answers_once_more(tmp_path: Path, name: str) -> None:
     def timed(reference: Path) -> object:
         recheck = Recheck(reference=str(reference), number=2, floor=0.99)
         job = MeasureJob(
-            model=subject, point=point, artifact=str(tmp_path), plan=QUICK, feed=Feed(seed=0), recheck=recheck
-        )
+            model=subject, point=point, artifact=str(tmp_path), plan=QUICK, feed=Feed(seed=0), recheck=recheck,
+            repeats=5,
+        )  # fmt: skip
         return safely(name, job)
 
-    assert isinstance(timed(right), Measurement)
+    found = timed(right)
+    assert isinstance(found, Measurement) and found.repeats is not None
+    assert 3 <= len(found.repeats.same_ns) == len(found.repeats.varied_ns) <= 5
     failed = timed(wrong)
     assert isinstance(failed, Failed) and (failed.stage, failed.kind) == ("verify", "output")
     assert "after timing" in failed.message

@@ -191,6 +191,18 @@ def test_a_percentile_goal_is_not_answered_below_its_floor() -> None:
     assert "confirmed   p99 7.31 ms (7.25 to 7.39), median of 6 fresh launches" in enough
 
 
+def test_the_highest_percentile_comes_with_its_upper_bound() -> None:
+    def told(count: int) -> str:
+        text = plain_text(a_study({SLOW: 300.0}, count=count, baselines={}))
+        return next(line for line in text.splitlines() if line.startswith("latency"))
+
+    assert (
+        told(200) == "latency    p50 6.66 ms, p90 7.20 ms, p99 7.35 ms (at most 7.38); 1 request in flight, closed loop"
+    )
+    assert "p90 7.23 ms (at most 7.32), p99 not enough requests (120 of 662);" in told(20)
+    assert "at most" not in told(10)
+
+
 def test_points_that_a_person_chose_have_no_winner() -> None:
     assert {row["role"] for row in table(measured()).dicts()} == {""}
     assert "role" not in rows_text(measured())

@@ -1,4 +1,4 @@
-"""`infertune verify`: does a bundle still keep its promise here?"""
+"""`infertune verify`: does a bundle still keep its promise here, and are a run folder's numbers right?"""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import typer
 from infertune.cli.options import Json
 
 if TYPE_CHECKING:
+    from infertune.core.errors import DriftError
+    from infertune.study.recompute import Recomputed
     from infertune.study.verifying import Verdict
 
 BASIS = {
@@ -20,7 +22,9 @@ BASIS = {
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(help="A folder that `infertune export` wrote.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A folder that `infertune export` wrote; with --recompute, one that `tune` wrote.")
+    ],
     tolerance: Annotated[float, typer.Option(help="How much slower is still kept, in per cent.", min=0, max=100)] = 3.0,
     launches: Annotated[
         int, typer.Option(help="Blocks of fresh processes; up to three times as many while the verdict is open.", min=1)
@@ -33,9 +37,18 @@ def command(
             help="Python of the environment before an upgrade: compare with the bundle there.",
         ),
     ] = None,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute", help="Measure nothing: compute a run folder's numbers once more from its raw samples."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Measure a bundle again; exit 1 when it is slower than promised."""
+    if recompute:
+        _recompute(folder, as_json=json)
+        return
     from infertune.cli.output import print_json
     from infertune.core import wire
     from infertune.core.errors import DriftError
@@ -53,6 +66,55 @@ def command(
             f"the bundle reaches {found.relative.value:.2f}x of what it promises (tolerance {tolerance:g} %)",
             hint="; ".join(reasons(found)),
         )
+
+
+NAMED = 5  # differences that the error names
+
+
+def _recompute(folder: Path, *, as_json: bool) -> None:
+    """Print what was computed anew. Raises `DriftError` where the files say something else."""
+    from infertune.cli.output import print_json
+    from infertune.core import wire
+    from infertune.study.recompute import recompute
+
+    found = recompute(folder)
+    if as_json:
+        print_json(wire.to_plain(found))
+    elif not found.differences:
+        typer.echo(agreement(found))
+    if found.differences:
+        raise _drifted(folder, found)
+
+
+def agreement(found: Recomputed) -> str:
+    """One line: what was computed anew."""
+    from infertune.core import audit, words
+
+    numbers, launches = words.counted(found.numbers, "number"), words.counted(found.launches, "launch")
+    unknown = ", ".join(sorted(audit.OF_THE_PLAN))
+    return (
+        f"{numbers} of {launches} recomputed from the raw samples: all agree, and so do the launches' flags "
+        f"(but for {unknown}, which needs the plan)"
+    )
+
+
+def _drifted(folder: Path, found: Recomputed) -> DriftError:
+    from infertune.core import words
+    from infertune.core.errors import DriftError
+    from infertune.edge.files import shown
+
+    fields, first = words.counted(len(found.differences), "field"), found.differences[:NAMED]
+    named = "; ".join(f"{d.where}: `{d.told}`, recomputed `{d.recomputed}`" for d in first)
+    more = f"; {len(found.differences) - len(first)} more" if len(found.differences) > len(first) else ""
+    versions = (
+        f"the record is of infertune {found.version}, this is {found.ours}; " if found.version != found.ours else ""
+    )
+    return DriftError(
+        "numbers-differ",
+        f"`{shown(folder)}` says otherwise than its raw samples in {fields}: {named}{more}",
+        hint=f"{versions}the files were changed, or the study went on after they were written: "
+        "`infertune report RUN` says what the record says",
+    )
 
 
 def told(found: Verdict) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from infertune.core import caveats, choice, guard, history, noise, stats, tallies, verdict
+from infertune.core import caveats, choice, guard, history, noise, percentiles, stats, tallies, verdict
 from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.goal import Goal
@@ -74,11 +74,19 @@ def figures(goal: Goal, sample: Sample, evidence: str) -> Figures:
         p90_ms=_percentile_ms(pooled, 90.0),
         p99_ms=_percentile_ms(pooled, 99.0),
         arrivals=measured[-1].load.arrivals,
+        p90_at_most_ms=_at_most_ms(pooled, 90.0),
+        p99_at_most_ms=_at_most_ms(pooled, 99.0),
     )
 
 
 def _percentile_ms(pooled: Sequence[int], percent: float) -> float | None:
     found = stats.percentile_ns(pooled, percent)
+    return None if found is None else found / 1e6
+
+
+def _at_most_ms(pooled: Sequence[int], percent: float) -> float | None:
+    """The upper bound of a percentile, where that is reported itself."""
+    found = percentiles.upper_ns(pooled, percent) if len(pooled) >= stats.percentile_floor(percent) else None
     return None if found is None else found / 1e6
 
 

@@ -63,6 +63,7 @@ FLAGS: dict[str, str] = {
     "few_samples": "fewer requests completed than the plan asks for",
     "overloaded": "samples arrived faster than they were served: some were not done when the launch gave up",
     "generator_late": "the load generator itself was saturated: it sent requests later than they were due",
+    "caches_inputs": "an input that was asked before was answered more than 10 % faster than one that was not",
 }
 
 LAG = 0.05
@@ -71,12 +72,21 @@ LAG = 0.05
 LAG_LEAST_NS = 1_000_000
 """Lag below 1 ms is what waking up a thread costs."""
 
+CACHED = 0.10
+"""By how much faster the same input may be answered than another one."""
+
+CHANCE = 0.05
+"""Of the pairs so many favour the same input as equal answers would with this chance at most; all of them, if few."""
+
 ENVIRONMENT = frozenset({"foreign_cpu", "involuntary_switches", "steal", "clock_jump"})
 """Flags that measuring again can cure.
 
 ``psi`` is not among them because it counts our own threads waiting for each other as well, ``throttled`` because the
 same point under the same quota is throttled again: it is how this machine runs it.
 """
+
+OF_THE_PLAN = frozenset({"few_samples"})
+"""Flags that the measurement alone does not tell."""
 
 
 def flags(measurement: Measurement, plan: Plan) -> tuple[str, ...]:
@@ -120,6 +130,7 @@ def _window(measurement: Measurement, plan: Plan) -> set[str]:
         "few_samples": len(measurement.latencies_ns) < plan.min_count,
         "overloaded": measurement.sent is not None and measurement.sent.unfinished > 0,
         "generator_late": generator_late(measurement),
+        "caches_inputs": caches_inputs(measurement),
     }
     return {name for name, raised in verdicts.items() if raised}
 
@@ -156,6 +167,21 @@ def generator_late(measurement: Measurement) -> bool:
         return False
     lag, median = stats.quantile_ns(measurement.sent.lag_ns, 99.0), stats.quantile_ns(measurement.latencies_ns, 50.0)
     return lag > max(LAG_LEAST_NS, LAG * median)
+
+
+def caches_inputs(measurement: Measurement) -> bool:
+    """Whether the same input was answered faster than others: by the median of the pairs, and in nearly all of them.
+
+    The second condition (a sign test) keeps noise between single answers, which may be as large as `CACHED`, from
+    passing for a cache.
+    """
+    ratios = stats.repeat_ratios(measurement)
+    if not ratios:
+        return False
+    faster = sum(ratio < 1.0 for ratio in ratios)
+    chance = sum(math.comb(len(ratios), k) for k in range(faster, len(ratios) + 1)) / 2 ** len(ratios)
+    surely = faster == len(ratios) or chance <= CHANCE
+    return surely and statistics.median(ratios) < 1 / (1 + CACHED)
 
 
 def little_holds(measurement: Measurement) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator
 
 from infertune.core import choice, history, keys, stats, tallies, verdict, words
@@ -10,7 +11,7 @@ from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Answer
 from infertune.core.goal import latency_percent
 from infertune.core.history import Confirmation
-from infertune.core.records import Failed
+from infertune.core.records import Failed, Measurement
 
 SURE = 0.95
 
@@ -22,6 +23,7 @@ def caveats(answer: Answer, reading: Reading, chosen: Choice) -> tuple[str, ...]
         _of_the_figures,
         _of_calibration,
         _of_launches,
+        _of_caching,
         _of_optimism,
         _of_limits,
         _of_checks,
@@ -82,6 +84,18 @@ def _of_disturbance(last: Confirmation | None, *, confirmed: bool) -> Iterator[s
     named = ", ".join(f"{name} {count}" for name, count in tallies.flags(last.disturbed))
     advice = "" if confirmed else ": run again when it is quieter, or with --accept-noise"
     yield f"other programs disturbed {len(last.disturbed)} of {made}, which are left out ({named}){advice}"
+
+
+def _of_caching(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    """A window asks the same few inputs again and again, so remembered answers would be in the winner's figures."""
+    last = chosen.confirmation
+    if answer.winner is None or last is None:
+        return
+    own = [la for la in (*last.launches, *last.disturbed) if la.point == answer.winner and "caches_inputs" in la.flags]
+    ratios = [ratio for la in own if isinstance(la.outcome, Measurement) for ratio in stats.repeat_ratios(la.outcome)]
+    if ratios:
+        faster = f"{words.three(1 / max(1e-3, statistics.median(ratios)))}x as fast"
+        yield f"the winner answers an input that it has seen before {faster}: its figures may be those of a cache"
 
 
 def _of_optimism(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:

@@ -16,7 +16,8 @@ from infertune.core.space import Point
 class Figures:
     """What was measured at one point. ``evidence`` is ``confirm`` for figures that may be reported as a result.
 
-    Percentiles are of all requests of all launches together, None below their sample floor. ``value`` is the goal's
+    Percentiles are of all requests of all launches together, None below their sample floor; ``p99_at_most_ms`` is what
+    the true one does not exceed with 99 % confidence (`percentiles.PRINTED`). ``value`` is the goal's
     own figure: samples per second, or seconds. ``arrivals`` says how requests came (`core.load`), and with it what the
     percentiles are of.
     """
@@ -32,6 +33,8 @@ class Figures:
     p90_ms: float | None
     p99_ms: float | None
     arrivals: Arrivals = "closed"
+    p90_at_most_ms: float | None = None
+    p99_at_most_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from infertune.core.subjects import Model as Model
 from infertune.core.subjects import Named as Named
 from infertune.core.subjects import RawNs as RawNs
 from infertune.core.subjects import Recheck as Recheck
+from infertune.core.subjects import Repeats as Repeats
 from infertune.core.subjects import SpaceFact as SpaceFact
 from infertune.core.subjects import TensorSpec as TensorSpec
 from infertune.core.subjects import facts as facts
@@ -84,12 +85,15 @@ class BuildJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureJob:
+    """``repeats``: pairs of answers to time after the window, at most (see `Repeats`)."""
+
     model: Model
     point: Point
     artifact: str
     plan: Plan
     feed: Feed
     recheck: Recheck | None = None
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +181,7 @@ class Measurement:
     simulated: bool = False
     load: Load = CLOSED
     sent: Sent | None = None
+    repeats: Repeats | None = None
 
 
 FailureKind = Literal["illegal", "compiler", "memory", "timeout", "crash", "device", "output"]

@@ -26,6 +26,14 @@ def throughput(measurement: Measurement) -> float:
     return done * measurement.batch / (measurement.wall_ns / 1e9)
 
 
+def repeat_ratios(measurement: Measurement) -> tuple[float, ...]:
+    """Of each pair of answers, the time of the repeated input / that of another one; empty where none was timed."""
+    pairs = measurement.repeats
+    if pairs is None:
+        return ()
+    return tuple(same / max(1, varied) for same, varied in zip(pairs.same_ns, pairs.varied_ns, strict=True))
+
+
 def quantile_ns(samples: Sequence[int], percent: float) -> int:
     """The smallest sample that at least ``percent`` of all samples do not exceed (nearest rank, never interpolated)."""
     if not len(samples):

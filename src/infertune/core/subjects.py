@@ -173,6 +173,15 @@ class Recheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """How long answers took after timing, in pairs: ``same_ns[i]`` to one input asked again and again, ``varied_ns[i]``
+    to one that was not asked before (`measure.repeats`)."""
+
+    same_ns: RawNs
+    varied_ns: RawNs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
     """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs.
 

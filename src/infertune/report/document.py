@@ -124,10 +124,20 @@ def _with_launches(seen: Interval, scale: float, unit: str, figures: Figures) ->
 
 
 def latency(figures: Figures) -> str:
-    """``p50 5.01 ms, p90 5.4 ms, p99 not enough requests (120 of 662); 2 requests in flight, closed loop``."""
+    """``p50 5.01 ms, p90 5.4 ms, p99 6.2 ms (at most 6.31); 2 requests in flight, closed loop``.
+
+    The upper bound is that of the highest percentile there is; JSON has the other one too.
+    """
     known = ((50.0, figures.p50_ms), (90.0, figures.p90_ms), (99.0, figures.p99_ms))
     parts = [f"p{percent:g} {_percentile(percent, value, figures.requests)}" for percent, value in known]
+    bounds = (None, figures.p90_at_most_ms, figures.p99_at_most_ms)
+    last = max((place for place, bound in enumerate(bounds) if bound is not None), default=0)
+    parts[last] += _at_most(bounds[last])
     return f"{', '.join(parts)}; {how_requests_came(figures)}"
+
+
+def _at_most(bound_ms: float | None) -> str:
+    return "" if bound_ms is None else f" (at most {words.three(bound_ms)})"
 
 
 def how_requests_came(figures: Figures) -> str:

@@ -139,7 +139,9 @@ def figures_json(found: Figures) -> Json:
         "throughput_per_s": interval_json(found.throughput),
         "p50_ms": found.p50_ms,
         "p90_ms": found.p90_ms,
+        "p90_at_most_ms": found.p90_at_most_ms,
         "p99_ms": found.p99_ms,
+        "p99_at_most_ms": found.p99_at_most_ms,
         "in_flight": found.in_flight,
         "launches": found.launches,
     }

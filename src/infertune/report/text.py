@@ -15,6 +15,7 @@ from infertune.report.page.basis import Basis, basis
 from infertune.report.rows import table
 
 SHOWN_TRIALS = 10
+_GLUE = "\N{NO-BREAK SPACE}"
 WIDTH = 118
 """Sentences are broken here, so that a terminal of 120 columns does not break them elsewhere. Tables are not."""
 
@@ -74,7 +75,9 @@ def _facts(facts: Named) -> Iterator[str]:
 
 def _hanging(label: str, text: str) -> list[str]:
     """The text beside its label, broken between words at `WIDTH`; the lines that follow stand below the text."""
-    lines = wrap(text, WIDTH - len(label), break_long_words=False, break_on_hyphens=False) or [""]
+    glued = text.replace(" %", f"{_GLUE}%")
+    wrapped = wrap(glued, WIDTH - len(label), break_long_words=False, break_on_hyphens=False) or [""]
+    lines = [line.replace(_GLUE, " ") for line in wrapped]
     return [label + lines[0], *(" " * len(label) + line for line in lines[1:])]
 
 

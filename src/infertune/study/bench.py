@@ -32,6 +32,7 @@ from infertune.core.records import (
 )
 from infertune.core.seams import Clock, Executor
 from infertune.core.space import Point, Value
+from infertune.measure import repeats
 from infertune.prepare.calibration import CHECKED
 from infertune.study.journal import Journal
 from infertune.study.metric import judge
@@ -130,7 +131,7 @@ class Bench:
         plan = replace(plan, load=_own_schedule(plan.load, question.seed, block))
         job = MeasureJob(model=question.model, point=point, artifact=artifact.path, plan=plan, feed=question.feed)
         if purpose == "confirm":
-            job = replace(job, recheck=self._recheck(point, block))
+            job = replace(job, recheck=self._recheck(point, block), repeats=0 if block else repeats.MOST)
         began = self._clock.now_ns()
         reply = self._executor.run(
             point.target, job, timeout_s=LAUNCH_TIMEOUT_S + (50 if plan.load.searches else 5) * plan.cap_s

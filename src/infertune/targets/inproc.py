@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from infertune.core.records import Conditions, Failed, InferJob, MeasureJob, Measurement, Recheck, Saved, facts
+from infertune.core.records import Conditions, Failed, InferJob, MeasureJob, Measurement, Recheck, Repeats, Saved, facts
 from infertune.core.seams import Answering, CandidateFailed, Clock
 from infertune.measure.conditions import watch_host
 from infertune.measure.drive import drive
+from infertune.measure.repeats import LEAST, time_repeats
 from infertune.prepare.inputs import make_inputs
 from infertune.verify.outputs import distance
 
@@ -22,10 +24,13 @@ _POOL_BYTES = 128_000_000
 
 def input_pool(job: MeasureJob) -> list[Arrays]:
     """Up to 16 distinct input sets at the point's batch (fewer, but at least two, for large ones)."""
+    return list(make_inputs(job.model, job.feed, job.point.number("batch", 1), _sets(job, _POOL)))
+
+
+def _sets(job: MeasureJob, most: int) -> int:
     batch = job.point.number("batch", 1)
     size = sum(math.prod(job.model.dims(spec, batch)) * np.dtype(spec.dtype).itemsize for spec in job.model.inputs)
-    count = max(2, min(_POOL, _POOL_BYTES // max(1, size)))
-    return list(make_inputs(job.model, job.feed, batch, count))
+    return max(2, min(most, _POOL_BYTES // max(1, size)))
 
 
 def measure_session(
@@ -47,6 +52,8 @@ def measure_session(
         found = drive(session, batch=batch, plan=job.plan, clock=clock, setup_ns=setup_ns, watch=watch)
         if job.recheck is not None:
             check_again(job, job.recheck, session)
+        if job.repeats:
+            found = replace(found, repeats=repeats(job, found, session, clock))
         return found
     finally:
         session.close()
@@ -61,6 +68,21 @@ def check_again(job: MeasureJob, recheck: Recheck, session: Answering) -> None:
     wrong = distance(ours, theirs, recheck.floor)
     if wrong:
         raise CandidateFailed(Failed(stage="verify", kind="output", message=f"after timing, {wrong}"))
+
+
+def repeats(job: MeasureJob, found: Measurement, session: Answering, clock: Clock) -> Repeats | None:
+    """Answers to one input again and again, and to inputs that the window did not hold, once nothing is outstanding.
+
+    Nothing is told where inputs are so large that there is no room for enough of them.
+    """
+    left = 0 if found.load.is_open else found.in_flight
+    while left > 0:
+        left -= len(session.wait())
+    count, seen = _sets(job, 1 + job.repeats), _sets(job, _POOL)
+    if count <= LEAST:
+        return None
+    fresh = make_inputs(job.model, job.feed, job.point.number("batch", 1), seen + count)[seen:]
+    return time_repeats(session, fresh, clock)
 
 
 def save_outputs(job: InferJob, run: Callable[[Arrays], Mapping[str, npt.NDArray[np.generic]]]) -> Saved:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from infertune.core.records import Phase, RawNs
 from infertune.testing.clock import FakeClock
@@ -51,3 +54,17 @@ class FakeSession:
 
     def close(self) -> None:
         self.closed = True
+
+
+class FakeAnswering(FakeSession):
+    """`seams.Answering` whose answers are empty; ``answer_ns(inputs)`` is how long one takes."""
+
+    def __init__(self, clock: FakeClock, *, answer_ns: Callable[[Mapping[str, NDArray[np.generic]]], int]) -> None:
+        super().__init__(clock, in_flight=2, servers=1, service_ns=lambda number: 1_000_000)
+        self._answer_ns = answer_ns
+
+    def answer(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
+        if self._running:
+            raise RuntimeError("asked for an answer while requests are outstanding")
+        self._clock.advance(self._answer_ns(inputs) / 1e9)
+        return {}
