@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from infertune.core import caveats, choice, guard, history, stats, tallies, verdict
+from infertune.core.ablation import ablation
 from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.goal import Goal
@@ -48,6 +49,7 @@ def _assembled(entries: Sequence[Entry], reading: Reading, chosen: Choice) -> An
         spent=history.spent(entries),
         budget_s=history.budget_s(entries),
         simulated=history.simulated(reading.question, reading.launches),
+        ablation=ablation(entries, terms, winner),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infertune.core import words
+from infertune.core.ablation import Ablation
 from infertune.core.history import Spent
 from infertune.core.load import Arrivals
 from infertune.core.records import Device, Fidelity, Interval, Model, Question
@@ -102,6 +103,7 @@ class Answer:
     budget_s: float | None
     simulated: bool
     caveats: tuple[str, ...] = ()
+    ablation: Ablation | None = None
 
     @property
     def model(self) -> Model:

@@ -10,6 +10,7 @@ from infertune.core.answer import answer
 from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.goal import RATE, Goal, latency_percent, parse_goal
 from infertune.core.records import Entry, Interval, Named
+from infertune.report import brought
 from infertune.report.inert import one_line
 from infertune.report.rows import Cell, Table, table
 
@@ -47,6 +48,7 @@ def report(entries: Sequence[Entry], files: Mapping[str, str], *, most_trials: i
     sections = (
         Section(title="", facts=tuple(_summary(found))),
         baselines(found),
+        knobs(found),
         Section(title=TIME, facts=tuple(_time(found))),
         failures(found),
         _trials(found, table(entries), most_trials),
@@ -179,6 +181,15 @@ def _speedup(found: Answer, rival: Rival) -> str:
     if rival.figures.point == found.winner:
         return "this one"
     return words.times(rival.speedup) if rival.speedup else "-"
+
+
+def knobs(found: Answer) -> Section:
+    """What each knob of the winner brings; empty without an ablation."""
+    if found.ablation is None:
+        return Section(title="What each knob brings")
+    rows, said = brought.rows(found.ablation), tuple(brought.sentences(found.ablation))
+    grid = Grid(header=brought.HEADER, rows=rows) if rows else None
+    return Section(title="What each knob brings", grid=grid, notes=(brought.HOW, *said))
 
 
 # ---------------------------------------------------------------- costs and failures

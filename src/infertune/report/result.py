@@ -15,6 +15,7 @@ from infertune.core.answer import answer
 from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.records import Device, Entry, Interval, Model
 from infertune.core.space import Point
+from infertune.report import brought
 from infertune.report.rows import table
 
 FORMAT = "infertune-result/1"
@@ -38,6 +39,7 @@ def result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> 
         "baselines": [_rival(rival) for rival in confirmed],
         "speedup": _speedups(found),
         "fidelity": {"value": found.fidelity.value if found.fidelity else None, "limit": found.fidelity_floor},
+        "ablation": brought.as_json(found.ablation),
         "trials": found.counts.trials,
         "launches": found.counts.launches,
         "failed": found.counts.failed,
