@@ -9,6 +9,7 @@ from infertune.core.ablation import Ablation
 from infertune.core.history import Spent
 from infertune.core.load import Arrivals
 from infertune.core.records import Device, Fidelity, Interval, Model, Question
+from infertune.core.relaxed import LimitCost, Relaxed
 from infertune.core.space import Point
 
 
@@ -56,12 +57,16 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nearest:
-    """The point that comes closest to the goal, the limit it misses by most, and its own figure there, in words."""
+    """The point that comes closest to the goal, the limit it misses by most, and its own figure there, in words.
+
+    ``relaxed`` says what the limits would have to be, and what that gives.
+    """
 
     point: Point
     limit: str
     measured: str
     excess: float
+    relaxed: Relaxed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +109,7 @@ class Answer:
     simulated: bool
     caveats: tuple[str, ...] = ()
     ablation: Ablation | None = None
+    limit_cost: LimitCost | None = None
 
     @property
     def model(self) -> Model:
