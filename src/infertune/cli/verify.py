@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from infertune.cli.options import Json
 if TYPE_CHECKING:
     from infertune.study.verifying import Verdict
 
+FORMAT = "infertune-verdict/1"
 BASIS = {
     "throughput": "as counted",
     "anchor": "beside `{name}` as then, so the machine's own drift cancels",
@@ -37,13 +38,12 @@ def command(
 ) -> None:
     """Measure a bundle again; exit 1 when it is slower than promised."""
     from infertune.cli.output import print_json
-    from infertune.core import wire
     from infertune.core.errors import DriftError
     from infertune.study.verifying import verify
 
     found = verify(folder, tolerance=tolerance / 100, launches=launches, window_s=window, before=before)
     if json:
-        print_json(wire.to_plain(found))
+        print_json(as_json(found))
     else:
         for line in told(found):
             typer.echo(line)
@@ -53,6 +53,13 @@ def command(
             f"the bundle reaches {found.relative.value:.2f}x of what it promises (tolerance {tolerance:g} %)",
             hint="; ".join(reasons(found)),
         )
+
+
+def as_json(found: Verdict) -> dict[str, Any]:
+    """The document of ``--json``; see docs/json.md."""
+    from infertune.core import wire
+
+    return {"format": FORMAT, **wire.to_plain(found)}
 
 
 def told(found: Verdict) -> list[str]:

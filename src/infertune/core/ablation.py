@@ -20,6 +20,8 @@ from infertune.core.space import Point, Value
 from infertune.core.verdict import ENOUGH, MARGIN, Terms
 
 BLOCKS = ENOUGH
+TOGETHER = " + "
+"""Between the names of knobs that are put back at once."""
 
 Effect = Literal["matters", "no difference", "too few"]
 
@@ -86,7 +88,7 @@ def ablation(entries: Sequence[Entry], terms: Terms, winner: Point | None) -> Ab
     return Ablation(
         winner=asked.winner,
         brought=tuple(_brought(terms, asked.winner, v, launches) for v in asked.variants if v.point in reached),
-        unreached=tuple(", ".join(v.knobs) for v in asked.variants if v.point not in reached),
+        unreached=tuple(TOGETHER.join(v.knobs) for v in asked.variants if v.point not in reached),
         left_out=asked.left_out,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from infertune.core import words
-from infertune.core.ablation import BLOCKS, Ablation, Brought
+from infertune.core.ablation import BLOCKS, TOGETHER, Ablation, Brought
 from infertune.report.inert import one_line
 
 HEADER = ("knob", "winner", "instead", "winner is", "verdict")
@@ -27,7 +27,7 @@ def rows(found: Ablation) -> tuple[tuple[str, ...], ...]:
 
 
 def _names(one: Brought) -> str:
-    return one_line(", ".join(one.knobs), 60)
+    return one_line(TOGETHER.join(one.knobs), 60)
 
 
 def _values(one: Brought) -> tuple[str, str]:
@@ -59,8 +59,9 @@ def sentences(found: Ablation) -> Iterator[str]:
         yield f"no difference: {', '.join(same)}; the runtime may ignore it, or this model does not depend on it"
     if found.unreached:
         yield f"not reached in time: {one_line(', '.join(found.unreached))}; a larger --budget reaches them"
-    for knob, why in found.left_out:
-        yield f"{one_line(knob, 60)} cannot be put back alone: {one_line(why)}"
+    for why in dict.fromkeys(why for _, why in found.left_out):
+        named = ", ".join(one_line(knob, 60) for knob, reason in found.left_out if reason == why)
+        yield f"{named} cannot be put back alone: {one_line(why)}"
 
 
 def as_json(found: Ablation | None) -> dict[str, Any] | None:
@@ -77,7 +78,7 @@ def as_json(found: Ablation | None) -> dict[str, Any] | None:
 def _knob(one: Brought) -> dict[str, Any]:
     ratio = one.ratio
     return {
-        "knob": ", ".join(one.knobs),
+        "knob": TOGETHER.join(one.knobs),
         "value": _plain(one.values),
         "default": _plain(one.others),
         "ratio": {"value": ratio.value, "low": ratio.low, "high": ratio.high} if ratio else None,

@@ -15,7 +15,9 @@ from infertune.measure import race as racing
 from infertune.study.loop import LEAST_BUILD_S, Loop
 
 SHARE = 0.15
-"""Of the budget, kept back for it."""
+LEAST_S = 20.0
+MOST_SHARE = 0.2
+"""Of the budget, kept back for it: more of a short one, where even a few launches take long."""
 
 MOST_BLOCKS = 3 * BLOCKS
 """Blocks beyond the first ones make up for launches that other programs disturbed."""
@@ -23,7 +25,7 @@ MOST_BLOCKS = 3 * BLOCKS
 
 def reserve_s(budget_s: float) -> float:
     """Seconds of the budget kept back for an ablation."""
-    return SHARE * budget_s
+    return min(MOST_SHARE * budget_s, max(SHARE * budget_s, LEAST_S))
 
 
 def confirmed_winner(entries: Sequence[Entry]) -> Point | None:
