@@ -9,6 +9,8 @@ from typing import Any
 
 PAGE = Path(__file__).with_name("json.md")
 SCHEMA = Path(__file__).with_name("result.schema.json")
+VERDICT = Path(__file__).with_name("verdict.schema.json")
+EXAMPLE = Path(__file__).with_name("verdict.example.json")
 
 HEAD = """# JSON
 
@@ -58,7 +60,17 @@ rows as in `rows[]` above.
 | `differences` | what is not the same in both: `model`, `shapes`, `goal`, `device`, `versions`, `inputs` |
 """
 
+VERIFY = """
+## `infertune verify`
+
+`infertune verify BUNDLE --json` prints one document ([`verdict.schema.json`](verdict.schema.json)) and ends with exit
+code 0 when the promise is kept. A bundle that is 10 % slower than promised, some keys of `promised` left out:
+
+```json
+"""
+
 Json = dict[str, Any]
+HEADING = "| key | value | meaning |\n| --- | --- | --- |\n"
 
 
 def resolved(schema: Json, root: Json) -> Json:
@@ -111,9 +123,10 @@ def rows(schema: Json, root: Json, prefix: str) -> Iterator[str]:
 
 def page() -> str:
     """The whole page."""
-    root = json.loads(SCHEMA.read_text())
-    table = "## Keys\n\n| key | value | meaning |\n| --- | --- | --- |\n"
-    return HEAD + table + "".join(rows(root, root, "")) + OTHERS
+    root, verdict = json.loads(SCHEMA.read_text()), json.loads(VERDICT.read_text())
+    table = "## Keys\n\n" + HEADING + "".join(rows(root, root, ""))
+    verify = f"{VERIFY}{EXAMPLE.read_text()}```\n\n{HEADING}" + "".join(rows(verdict, verdict, ""))
+    return HEAD + table + OTHERS + verify
 
 
 if __name__ == "__main__":

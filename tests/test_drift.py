@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from infertune.cli.verify import as_json
 from infertune.core import drift, wire
 from infertune.core.answer import answer
 from infertune.core.errors import DataError, NotFoundError, NothingFeasible
@@ -244,3 +246,36 @@ def test_a_promise_names_an_anchor_of_the_same_artifact() -> None:
     assert made.anchor is not None and made.anchor.point.target == "openvino"
     assert made.anchor.ratio.value == pytest.approx(2.0, rel=0.02)
     assert made.model.path == "bert-base.onnx" and dict(made.host)["cpu"] == "Example CPU"
+
+
+# ---------------------------------------------------------------- the document
+
+DOCS = Path(__file__).parent.parent / "docs"
+SCHEMA = json.loads((DOCS / "verdict.schema.json").read_text())
+EXAMPLE = json.loads((DOCS / "verdict.example.json").read_text())
+
+
+def test_the_documented_example_is_what_verify_prints(tmp_path: Path) -> None:
+    found = as_json(verdict(tmp_path, machine(180.0, 100.0)))
+    assert within(EXAMPLE, found) and EXAMPLE.keys() == found.keys()
+    page = (DOCS / "json.md").read_text()
+    assert json.dumps(EXAMPLE, indent=2) in page
+
+
+def within(told: object, whole: object) -> bool:
+    """Whether every key of ``told`` is in ``whole`` with that value."""
+    if isinstance(told, dict) and isinstance(whole, dict):
+        return all(key in whole and within(value, whole[key]) for key, value in told.items())
+    return told == whole
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_verdicts_keep_the_published_schema(tmp_path: Path, bare: bool) -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    promised = a_promise(anchor_speed=None) if bare else a_promise()
+    found = as_json(verdict(tmp_path, machine(195.0, 100.0, noise=0.05), promised))
+    plain = json.loads(json.dumps(found))
+    assert [error.message for error in Draft202012Validator(SCHEMA).iter_errors(plain)] == []
+    assert list(found) == SCHEMA["required"]
+    for broken in ({**plain, "kept": "yes"}, {**plain, "more": 1}, {k: v for k, v in plain.items() if k != "basis"}):
+        assert not Draft202012Validator(SCHEMA).is_valid(broken)

@@ -12,14 +12,16 @@ import pytest
 from onnx import helper
 
 from infertune.core.goal import parse_goal
-from infertune.core.records import BuildJob, Failed, Feed, InferJob, Model, Saved
+from infertune.core.records import BuildJob, Failed, Feed, InferJob, Model, Saved, Trial
 from infertune.core.space import Point, Space
 from infertune.edge.shell import LocalShell
 from infertune.prepare.calibration import CHECKED, SETS, calibration_sets
 from infertune.prepare.load import describe
 from infertune.prepare.traits import traits
+from infertune.search import find_strategy
 from infertune.targets import find_target
 from infertune.targets.worker import safely
+from infertune.testing.records import a_launch
 from infertune.verify.outputs import compare_outputs
 from small_models import write_classifier
 from tiny_graphs import constant, embedding, model, relu, save, value, weight
@@ -180,6 +182,17 @@ def test_a_model_that_is_quantised_already_is_left_alone(tmp_path: Path) -> None
     subject = replace(described(attention(), tmp_path), traits=("attention", "matmul", "quantised"))
     for target in ("onnxruntime", "openvino"):
         assert space(target, subject).knob("quantisation").values == ("none",)
+
+
+def test_a_search_narrowed_to_int8_bears_with_baselines_outside_it(tmp_path: Path) -> None:
+    """Baselines leave cores to the runtime, which no point of the narrowed space does."""
+    narrowed = space("onnxruntime", described(attention(), tmp_path)).narrowed(
+        {"precision": ("int8",), "quantisation": ("dynamic",)}
+    )
+    points = [*narrowed.seeds[:2], *(b.point for b in narrowed.baselines)]
+    trials = [Trial(point=p, launches=(a_launch(p, 100.0 + i),)) for i, p in enumerate(points)]
+    asked = find_strategy("auto")((narrowed,), trials, parse_goal("max throughput"), 2, 0)
+    assert len(asked) == 2 and all(narrowed.why_illegal(p) is None and p["precision"] == "int8" for p in asked)
 
 
 # ---------------------------------------------------------------- calibration inputs

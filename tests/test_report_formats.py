@@ -110,7 +110,7 @@ def test_rows(golden: Golden) -> None:
 
 KEYS = [
     "format", "status", "goal", "model", "device", "winner", "confirmed", "baselines", "speedup", "fidelity",
-    "trials", "launches", "failed", "spent_s", "simulated", "files",
+    "ablation", "trials", "launches", "failed", "spent_s", "simulated", "files",
 ]  # fmt: skip
 
 

@@ -27,6 +27,7 @@ _PHASES = {
     "race": "racing the leaders",
     "verify": "checking outputs",
     "confirm": "confirming on fresh launches",
+    "ablate": "putting the winner's knobs back, one at a time",
 }
 
 
@@ -84,7 +85,7 @@ class Progress:
             self.failures += 1
             return f"{launch.purpose}: {self.named(launch.point)}: {launch.outcome.kind}: {launch.outcome.message}"
         figure = self.figure(launch.outcome)
-        if launch.purpose != "confirm":
+        if launch.purpose not in ("confirm", "ablate"):
             self._improve(launch.point, launch.outcome)
         flags = f"  [{', '.join(launch.flags)}]" if launch.flags else ""
         return f"{launch.purpose}: {figure}  {self.named(launch.point)}{flags}"

@@ -52,10 +52,14 @@ def _no_winner(study: Study) -> NothingFeasible:
         hint = f"reasons: {reasons}{needs}" if reasons else "give it a larger --budget"
         return NothingFeasible("nothing-ran", f"none of {tried} gave a figure", hint=hint)
     closest = found.nearest
+    relaxed = closest.relaxed
+    instead = "relax it"
+    if relaxed is not None:
+        instead = f"with {' and '.join(f'`{to}`' for _, to in relaxed.limits)} it would give {relaxed.figure}"
     return NothingFeasible(
         "nothing-feasible",
         f"none of {tried} met `{found.question.goal}`",
-        hint=f"the closest misses `{closest.limit}` with {closest.measured}; relax it, or give a larger --budget",
+        hint=f"the closest misses `{closest.limit}` with {closest.measured}; {instead}, or give a larger --budget",
     )
 
 

@@ -36,6 +36,9 @@ def command(
     accept_noise: Annotated[
         bool, typer.Option("--accept-noise", help="Let launches that other programs disturbed decide and confirm.")
     ] = False,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Measure afterwards what each knob of the winner brings.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout (see docs/json.md).")] = False,
 ) -> None:
     """Find the settings that meet the goal best here; run it again to resume or extend."""
@@ -73,6 +76,7 @@ def command(
             seed=seed,
             metric=parse_metric(metric),
             noise="accept" if accept_noise else "refuse",
+            ablate=ablate,
             listeners=(lambda entry: progress.tell(entry, console),),
             on_phase=progress.on_phase,
             stop=stop,

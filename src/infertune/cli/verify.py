@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from infertune.study.recompute import Recomputed
     from infertune.study.verifying import Verdict
 
+FORMAT = "infertune-verdict/1"
 BASIS = {
     "throughput": "as counted",
     "anchor": "beside `{name}` as then, so the machine's own drift cancels",
@@ -50,13 +51,12 @@ def command(
         _recompute(folder, as_json=json)
         return
     from infertune.cli.output import print_json
-    from infertune.core import wire
     from infertune.core.errors import DriftError
     from infertune.study.verifying import verify
 
     found = verify(folder, tolerance=tolerance / 100, launches=launches, window_s=window, before=before)
     if json:
-        print_json(wire.to_plain(found))
+        print_json(as_json(found))
     else:
         for line in told(found):
             typer.echo(line)
@@ -115,6 +115,13 @@ def _drifted(folder: Path, found: Recomputed) -> DriftError:
         hint=f"{versions}the files were changed, or the study went on after they were written: "
         "`infertune report RUN` says what the record says",
     )
+
+
+def as_json(found: Verdict) -> dict[str, Any]:
+    """The document of ``--json``; see docs/json.md."""
+    from infertune.core import wire
+
+    return {"format": FORMAT, **wire.to_plain(found)}
 
 
 def told(found: Verdict) -> list[str]:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from infertune.core import caveats, choice, guard, history, noise, percentiles, stats, tallies, verdict
+from infertune.core.ablation import ablation
 from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.goal import Goal
 from infertune.core.history import Sample
 from infertune.core.records import Closed, Entry, Interval
+from infertune.core.relaxed import LimitCost, limit_cost
 from infertune.core.shortfall import nearest
 from infertune.core.space import Point
 
@@ -49,7 +51,16 @@ def _assembled(entries: Sequence[Entry], reading: Reading, chosen: Choice) -> An
         budget_s=history.budget_s(entries),
         simulated=history.simulated(reading.question, reading.launches),
         noise=noise.of_study(reading.launches, (point for _, point in reading.baselines)),
+        ablation=ablation(entries, terms, winner),
+        limit_cost=_limit_cost(reading, chosen, winner),
     )
+
+
+def _limit_cost(reading: Reading, chosen: Choice, winner: Point | None) -> LimitCost | None:
+    if winner is None or not reading.terms.goal.limits:
+        return None
+    seen = {trial.point: choice.evidence(trial, chosen.confirmation)[1] for trial in reading.trials}
+    return limit_cost(reading.terms, seen.values(), seen[winner]) if winner in seen else None
 
 
 def _status(ended: Closed | None, winner: Point | None) -> str:

@@ -33,12 +33,16 @@ Basis = Literal["throughput", "anchor", "before"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """A baseline confirmed beside the winner. ``ratio``: winner / anchor throughput within blocks."""
+    """A baseline confirmed beside the winner. ``ratio``: winner / anchor throughput within blocks.
+
+    ``folder`` of the bundle holds its artifact; empty where it runs from the winner's own.
+    """
 
     name: str
     point: Point
     throughput: Interval
     ratio: Interval
+    folder: str = ""
 
 
 def _by_block(point: Point, launches: Iterable[Launch]) -> dict[int, float]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infertune.core import words
+from infertune.core.ablation import Ablation
 from infertune.core.history import Spent
 from infertune.core.load import Arrivals
 from infertune.core.noise import Noise
 from infertune.core.records import Device, Fidelity, Interval, Model, Question
+from infertune.core.relaxed import LimitCost, Relaxed
 from infertune.core.space import Point
 
 
@@ -59,12 +61,16 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nearest:
-    """The point that comes closest to the goal, the limit it misses by most, and its own figure there, in words."""
+    """The point that comes closest to the goal, the limit it misses by most, and its own figure there, in words.
+
+    ``relaxed`` says what the limits would have to be, and what that gives.
+    """
 
     point: Point
     limit: str
     measured: str
     excess: float
+    relaxed: Relaxed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +113,8 @@ class Answer:
     simulated: bool
     caveats: tuple[str, ...] = ()
     noise: Noise | None = None
+    ablation: Ablation | None = None
+    limit_cost: LimitCost | None = None
 
     @property
     def model(self) -> Model:

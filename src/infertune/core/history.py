@@ -85,7 +85,10 @@ def launches(entries: Iterable[Entry]) -> tuple[Launch, ...]:
 
 
 def trials(entries: Iterable[Entry]) -> tuple[Trial, ...]:
-    """Every point that was built or launched, in the order work on it began; points only asked for are left out."""
+    """Every point that was built or launched, in the order work on it began; points only asked for are left out.
+
+    Launches of an ablation belong to no trial: they come after the answer.
+    """
     found: dict[Point, list[Launch]] = {}
     builds: dict[Point, Artifact | Failed] = {}
     for entry in entries:
@@ -93,7 +96,7 @@ def trials(entries: Iterable[Entry]) -> tuple[Trial, ...]:
         if isinstance(event, Built):
             builds[event.point] = event.outcome
             found.setdefault(event.point, [])
-        elif isinstance(event, Launch):
+        elif isinstance(event, Launch) and event.purpose != "ablate":
             found.setdefault(event.point, []).append(event)
     return tuple(Trial(point=p, launches=tuple(ls), build=builds.get(p)) for p, ls in found.items())
 

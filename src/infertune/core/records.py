@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from infertune.core.ablated import Ablated
 from infertune.core.calibrated import Calibrated
 from infertune.core.load import CLOSED
 from infertune.core.load import Load as Load
@@ -251,8 +252,9 @@ class Examined:
 Reply = Measurement | Failed | Saved | Found | Model | Examined
 WorkerReply = Measurement | Failed | Saved | Found | Model | Examined | Refused | Broken
 
-Purpose = Literal["screen", "anchor", "race", "confirm", "measure"]
-"""``anchor``: a baseline measured again and again during the search, to see how steady the machine is."""
+Purpose = Literal["screen", "anchor", "race", "confirm", "ablate", "measure"]
+"""``anchor``: a baseline measured again and again during the search, to see how steady the machine is. ``ablate``: the
+winner and variants of it, to see what its knobs bring; such launches neither choose nor confirm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,7 +384,7 @@ class Ceilings:
     wall_s: float
 
 
-Event = Question | Opened | Round | Built | Launch | Checked | Calibrated | Decided | Ceilings | Closed
+Event = Question | Opened | Round | Built | Launch | Checked | Calibrated | Decided | Ablated | Ceilings | Closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,17 +10,30 @@ from infertune.core import words
 from infertune.core.findings import Nearest
 from infertune.core.goal import Limit, latency_percent, metric_value, worst_excess
 from infertune.core.history import Sample
+from infertune.core.relaxed import relaxed
 from infertune.core.verdict import Terms, fidelity_of
 
 
 def nearest(terms: Terms, samples: Iterable[Sample]) -> Nearest | None:
     """The measured point with the least sum of log excesses over all limits, fidelity included; None without any."""
-    misses = [(sum(_excess(terms, s, limit) for limit in _limits(terms)), s) for s in samples if s.runs]
+    measured = [s for s in samples if s.runs]
+    misses = [(sum(_excess(terms, s, limit) for limit in _limits(terms)), s) for s in measured]
     if not misses:
         return None
     total, closest = min(misses, key=lambda miss: (miss[0], str(miss[1].point)))
     binding = max(_limits(terms), key=lambda limit: _excess(terms, closest, limit))
-    return Nearest(point=closest.point, limit=binding.text, measured=_measured(terms, closest, binding), excess=total)
+    return Nearest(
+        point=closest.point,
+        limit=binding.text,
+        measured=_measured(terms, closest, binding),
+        excess=total,
+        relaxed=relaxed(terms, measured, closest, _as_asked(terms, binding)),
+    )
+
+
+def _as_asked(terms: Terms, binding: Limit) -> Limit:
+    """The limit as the goal has it: that on fidelity may be the default one, which no goal spells out."""
+    return next((limit for limit in terms.goal.limits if limit.metric == binding.metric == "fidelity"), binding)
 
 
 def _limits(terms: Terms) -> tuple[Limit, ...]:

@@ -23,6 +23,9 @@ from infertune.core.space import Point
 from infertune.edge.files import shown, write_text
 
 CONFIG = "config.json"
+ANCHOR = "anchor"
+"""Folder of the artifact of an anchor that cannot run from the winner's own; deploying does not need it."""
+
 MARK = "Written by `infertune export`."
 
 
@@ -75,12 +78,9 @@ class Bundle:
 def promise(answer: Answer, figures: Figures, confirmed: tuple[Launch, ...] = ()) -> Promise:
     """The promise of a study's winner; paths of this machine stay out of it.
 
-    ``confirmed`` are its fresh launches. An anchor runs from the winner's own artifact: a bundle holds no other.
+    ``confirmed`` are its fresh launches.
     """
     assert answer.device is not None
-    built = keys.artifact_key(answer.question, figures.point)
-    named = [(rival.name, rival.figures.point) for rival in answer.rivals]
-    baselines = [(name, point) for name, point in named if keys.artifact_key(answer.question, point) == built]
     return Promise(
         model=replace(answer.model, path=Path(answer.model.path).name),
         point=figures.point,
@@ -91,9 +91,25 @@ def promise(answer: Answer, figures: Figures, confirmed: tuple[Launch, ...] = ()
         confirmed=answer.confirmed,
         launches=figures.launches,
         in_flight=figures.in_flight,
-        anchor=drift.anchor(figures.point, baselines, confirmed),
+        anchor=_anchor(answer, figures.point, confirmed),
         host=answer.question.host,
     )
+
+
+def _anchor(answer: Answer, winner: Point, confirmed: tuple[Launch, ...]) -> drift.Anchor | None:
+    """A baseline that runs from the winner's own artifact, which costs the bundle nothing; else one of its target.
+
+    An int8 winner shares its artifact with no baseline: the bundle then holds the anchor's as well.
+    """
+    named = [(r.name, r.figures.point) for r in answer.rivals]
+    own = keys.artifact_key(answer.question, winner)
+    shared = [(name, point) for name, point in named if keys.artifact_key(answer.question, point) == own]
+    found = drift.anchor(winner, shared, confirmed)
+    if found is not None:
+        return found
+    alike = [(name, p) for name, p in named if (p.target, p.device) == (winner.target, winner.device)]
+    found = drift.anchor(winner, alike, confirmed)
+    return None if found is None else replace(found, folder=ANCHOR)
 
 
 def complete_bundle(folder: Path, promised: Promise) -> Bundle:
@@ -126,6 +142,13 @@ def copy_model(bundle: Bundle, into: Path) -> None:
         shutil.copyfile(bundle.folder / name, into / Path(name).name)
 
 
+def about_anchor(bundle: Bundle) -> str:
+    """A line for README.md where the bundle holds a second artifact; empty otherwise."""
+    if not (bundle.folder / ANCHOR).is_dir():
+        return ""
+    return f"`{ANCHOR}/` is what `infertune verify` measures beside it; the program does not need that folder.\n"
+
+
 def readme(bundle: Bundle, spoken: str, start: str) -> str:
     """README.md of any format; ``start`` is the format's own part."""
     promised = bundle.promise
@@ -152,7 +175,10 @@ def ours(folder: Path) -> bool:
 
 
 def read_bundle(folder: Path) -> Promise:
-    """Raises `NotFoundError` when there is no bundle, `DataError` when it is damaged."""
+    """Raises `NotFoundError` when there is no bundle, `DataError` when it is damaged.
+
+    An anchor whose folder was left behind is no anchor any more.
+    """
     path = folder / CONFIG
     if not path.is_file():
         raise NotFoundError(
@@ -170,4 +196,6 @@ def read_bundle(folder: Path) -> Promise:
             f"`{shown(path)}` holds no promise: {type(error).__name__}",
             hint="`infertune export RUN --to python` writes a folder that can be verified",
         ) from error
+    if found.anchor is not None and found.anchor.folder and not (folder / found.anchor.folder).is_dir():
+        found = replace(found, anchor=None)
     return replace(found, model=replace(found.model, path=str(folder / main_file)))

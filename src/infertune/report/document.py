@@ -11,6 +11,8 @@ from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.goal import RATE, Goal, latency_percent, parse_goal
 from infertune.core.noise import Noise
 from infertune.core.records import Entry, Interval, Named
+from infertune.core.relaxed import LimitCost, Relaxed
+from infertune.report import brought
 from infertune.report.inert import one_line
 from infertune.report.rows import Cell, Table, table
 
@@ -48,6 +50,7 @@ def report(entries: Sequence[Entry], files: Mapping[str, str], *, most_trials: i
     sections = (
         Section(title="", facts=tuple(_summary(found))),
         baselines(found),
+        knobs(found),
         Section(title=TIME, facts=tuple(_time(found))),
         failures(found),
         _trials(found, table(entries), most_trials),
@@ -82,6 +85,20 @@ def _summary(found: Answer) -> Iterator[tuple[str, str]]:
         yield "throughput", measured(figures)
     yield "latency", latency(figures)
     yield "fidelity", _fidelity(found)
+    if found.limit_cost is not None:
+        yield "limit", limit_cost(found, found.limit_cost)
+
+
+def limit_cost(found: Answer, cost: LimitCost) -> str:
+    """``without `p99 < 20 ms` the best measured point reaches 150 samples/s, 1.40x (onnxruntime, f32, ...)``."""
+    reached = f"without `{one_line(cost.limit)}` the best measured point reaches {cost.figure}, {cost.ratio:.2f}x"
+    return f"{reached} ({one_line(found.words(cost.point))})"
+
+
+def relaxed(found: Relaxed) -> str:
+    """```p99 < 5 ms` relaxed to `p99 < 8.2 ms` gives 120 samples/s``."""
+    limits = " and ".join(f"`{one_line(limit)}` relaxed to `{one_line(to)}`" for limit, to in found.limits)
+    return f"{limits} gives {found.figure}"
 
 
 def _no_winner(found: Answer) -> Iterator[tuple[str, str]]:
@@ -91,6 +108,8 @@ def _no_winner(found: Answer) -> Iterator[tuple[str, str]]:
     yield "winner", f"none: nothing met the goal `{one_line(found.question.goal)}`"
     yield "closest", one_line(found.words(found.nearest.point))
     yield "missed", f"`{one_line(found.nearest.limit)}`: measured {found.nearest.measured}"
+    if found.nearest.relaxed is not None:
+        yield "instead", relaxed(found.nearest.relaxed)
 
 
 def goal_figure(goal: Goal, figures: Figures) -> str:
@@ -190,6 +209,15 @@ def _speedup(found: Answer, rival: Rival) -> str:
     if rival.figures.point == found.winner:
         return "this one"
     return words.times(rival.speedup) if rival.speedup else "-"
+
+
+def knobs(found: Answer) -> Section:
+    """What each knob of the winner brings; empty without an ablation."""
+    if found.ablation is None:
+        return Section(title="What each knob brings")
+    rows, said = brought.rows(found.ablation), tuple(brought.sentences(found.ablation))
+    grid = Grid(header=brought.HEADER, rows=rows) if rows else None
+    return Section(title="What each knob brings", grid=grid, notes=(brought.HOW, *said))
 
 
 # ---------------------------------------------------------------- costs and failures

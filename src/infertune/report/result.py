@@ -15,7 +15,9 @@ from infertune.core.answer import answer
 from infertune.core.findings import Answer, Figures, Rival
 from infertune.core.noise import Noise
 from infertune.core.records import Device, Entry, Interval, Model
+from infertune.core.relaxed import LimitCost, Relaxed
 from infertune.core.space import Point
+from infertune.report import brought
 from infertune.report.rows import table
 
 FORMAT = "infertune-result/1"
@@ -39,6 +41,7 @@ def result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> 
         "baselines": [_rival(rival) for rival in confirmed],
         "speedup": _speedups(found),
         "fidelity": {"value": found.fidelity.value if found.fidelity else None, "limit": found.fidelity_floor},
+        "ablation": brought.as_json(found.ablation),
         "trials": found.counts.trials,
         "launches": found.counts.launches,
         "failed": found.counts.failed,
@@ -70,12 +73,33 @@ def full_result(entries: Sequence[Entry], files: Mapping[str, str] | None = None
             "point": _point(closest.point),
             "limit": closest.limit,
             "measured": closest.measured,
+            "relaxed": _relaxed(closest.relaxed) if closest.relaxed else None,
         },
+        "limit_cost": _limit_cost(found.limit_cost) if found.limit_cost else None,
         "failures": [
             {"stage": g.stage, "kind": g.kind, "message": g.message, "count": g.count, "example": _point(g.example)}
             for g in found.failures
         ],
         "rows": table(entries).dicts(),
+    }
+
+
+def _relaxed(found: Relaxed) -> Json:
+    return {
+        "limits": [{"limit": limit, "to": to} for limit, to in found.limits],
+        "target": found.point.target,
+        "point": _point(found.point),
+        "figure": found.figure,
+    }
+
+
+def _limit_cost(found: LimitCost) -> Json:
+    return {
+        "limit": found.limit,
+        "target": found.point.target,
+        "point": _point(found.point),
+        "figure": found.figure,
+        "ratio": found.ratio,
     }
 
 

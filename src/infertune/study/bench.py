@@ -98,11 +98,11 @@ class Bench:
         self._artifacts[self._key(built.point)] = built.outcome
         self._journal.append(built)
 
-    def fetch(self, point: Point) -> Artifact | Failed:
+    def fetch(self, point: Point, *, most_s: float = BUILD_TIMEOUT_S) -> Artifact | Failed:
         """The artifact of a point that is no candidate of the search (yet): not recorded as work on it."""
         key = self._key(point)
         if key not in self._artifacts:
-            self._artifacts[key] = self.build_alone(point, BUILD_TIMEOUT_S).outcome
+            self._artifacts[key] = self.build_alone(point, most_s).outcome
         return self._artifacts[key]
 
     def known(self, point: Point) -> Artifact | Failed | None:

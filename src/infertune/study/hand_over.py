@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from infertune.build.cache import ArtifactCache
 from infertune.build.pool import BuildTask, build_one
 from infertune.core import history, keys
-from infertune.core.errors import CreateError, DataError, NotFoundError, NothingFeasible
+from infertune.core.errors import CreateError, DataError, InfertuneError, NotFoundError, NothingFeasible
 from infertune.core.findings import Answer, Figures
 from infertune.core.records import Artifact, ExportJob, Failed, Launch, Question, Saved
 from infertune.core.seams import Executor
@@ -19,10 +22,12 @@ from infertune.edge.clock import MonotonicClock
 from infertune.edge.files import ensure_folder, shown, write_text
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
-from infertune.export.bundle import Bundle, complete_bundle, ours, promise, readme
+from infertune.export.bundle import Bundle, Promise, complete_bundle, ours, promise, readme
 from infertune.export.formats import DEFAULT, find_format
 from infertune.study.bench import BUILD_TIMEOUT_S
 from infertune.study.study import Study
+
+_log = logging.getLogger(__name__)
 
 
 def export(study: Study, into: str | Path, *, to: str = DEFAULT) -> Path:
@@ -63,7 +68,22 @@ def _bundle(answer: Answer, winner: Point, figures: Figures, confirmed: tuple[La
             raise CreateError(
                 "bundle-failed", f"the bundle was not written: {_why(reply)}", hint="check disk and folder"
             )
-        yield complete_bundle(Path(scratch), promise(answer, figures, confirmed))
+        promised = promise(answer, figures, confirmed)
+        yield complete_bundle(Path(scratch), _with_anchor(executor, answer.question, promised, Path(scratch)))
+
+
+def _with_anchor(executor: Executor, question: Question, promised: Promise, folder: Path) -> Promise:
+    """The promise, with the anchor's artifact in the bundle where it needs one; without anchor if there is none."""
+    anchor = promised.anchor
+    if anchor is None or not anchor.folder:
+        return promised
+    try:
+        artifact = _artifact(executor, question, anchor.point)
+    except InfertuneError as error:
+        _log.warning("the bundle has no anchor: %s", error.message)
+        return replace(promised, anchor=None)
+    shutil.copytree(artifact.path, folder / anchor.folder)
+    return promised
 
 
 def _free(folder: Path) -> Path:
@@ -79,7 +99,7 @@ def _why(reply: object) -> str:
 
 
 def _artifact(executor: Executor, question: Question, point: Point) -> Artifact:
-    """The winner's artifact from the cache, built again when it was pruned."""
+    """A point's artifact from the cache, built again when it was pruned."""
     key = keys.artifact_key(question, point)
     cache = ArtifactCache()
     found = cache.find(key)
@@ -93,5 +113,5 @@ def _artifact(executor: Executor, question: Question, point: Point) -> Artifact:
     task = BuildTask(key=key, model=question.model, point=point, timeout_s=BUILD_TIMEOUT_S, feed=question.feed)
     built = build_one(task, executor, cache, MonotonicClock()).outcome
     if isinstance(built, Failed):
-        raise DataError("build-failed", f"building the winner again failed: {built.message}", hint="tune again")
+        raise DataError("build-failed", f"building {point} again failed: {built.message}", hint="tune again")
     return built

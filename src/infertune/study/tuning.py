@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from infertune import __version__
@@ -21,6 +22,7 @@ from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
 from infertune.search import find_ending, find_strategy
 from infertune.store.sqlite import open_store
+from infertune.study import ablating
 from infertune.study.bench import Bench
 from infertune.study.ceilings import Examine, closing_s, examine
 from infertune.study.confirming import confirm
@@ -54,6 +56,7 @@ def tune(
     metric: Metric | None = None,
     noise: Noise = "refuse",
     warm_start: str | Path | None = None,
+    ablate: bool = False,
     listeners: Sequence[Listener] = (),
     on_phase: OnPhase = lambda phase, detail: None,
     stop: Callable[[], bool] = lambda: False,
@@ -64,7 +67,8 @@ def tune(
     ``trials`` it extends. ``shapes`` binds symbols (``{"sequence_length": 128}``); ``knobs`` narrows or widens what is
     searched (``{"batch": [1, 3, 5]}``). ``metric`` judges outputs in place of the cosine similarity (`study.metric`).
     With ``noise="accept"`` launches that other programs disturbed may decide and confirm. ``warm_start``: the folder
-    of an earlier study, whose best points are tried first. Raises `InfertuneError` for anything a person can mend; a
+    of an earlier study, whose best points are tried first. ``ablate`` measures afterwards what each knob of the winner
+    brings; a finished study may be asked for it later. Raises `InfertuneError` for anything a person can mend; a
     candidate that fails is part of the answer.
     """
     wanted_goal = parse_goal(goal)
@@ -90,7 +94,7 @@ def tune(
         )
         run(
             setting, store, executor, clock, ArtifactCache(),
-            budget_s=parse_duration(budget), max_trials=trials, noise=noise,
+            budget_s=parse_duration(budget), max_trials=trials, noise=noise, ablate=ablate,
             listeners=tuple(listeners), on_phase=on_phase, stop=stop, examine=examine,
             first=warm_points(warm_start, wanted_goal, setting.spaces),
         )  # fmt: skip
@@ -107,6 +111,7 @@ def run(
     budget_s: float,
     max_trials: int | None = None,
     noise: Noise = "refuse",
+    ablate: bool = False,
     listeners: tuple[Listener, ...] = (),
     on_phase: OnPhase = lambda phase, detail: None,
     stop: Callable[[], bool] = lambda: False,
@@ -116,13 +121,18 @@ def run(
 ) -> None:
     """Work on the study in ``store`` until its budget is spent; everything it learns is in the record.
 
-    ``examine`` measures the machine's ceilings once the winner is known; time is kept back for it. Points in ``first``
-    are tried before any others.
+    ``examine`` measures the machine's ceilings once the winner is known, and before it ``ablate`` has the winner's
+    knobs put back one at a time; time is kept back for both. Points in ``first`` are tried before any others.
     """
     journal = Journal(store, clock, listeners)
     ask(journal, setting)
-    if _finished(journal, budget_s, max_trials):
+    asks_no_more = _asks_no_more(journal, budget_s, max_trials)
+    only_ablation = ablate and asks_no_more and ablating.is_all_that_is_left(journal.entries)
+    if asks_no_more and _ended(journal) and not only_ablation:
         return
+    if only_ablation and history.ceilings(journal.entries):
+        examine = None
+    closing = closing_s(budget_s) if examine else 0.0
     journal.append(Opened(budget_s=budget_s, max_trials=max_trials, at=wall_clock(), noise=noise))
     loop = Loop(
         setting=setting,
@@ -131,14 +141,17 @@ def run(
         strategy=warmed(find_strategy(setting.question.strategy), first),
         ending=find_ending(setting.question.strategy),
         clock=clock,
-        budget_s=budget_s - (closing_s(budget_s) if examine else 0.0),
+        budget_s=budget_s - closing - (ablating.reserve_s(budget_s) if ablate else 0.0),
         max_trials=max_trials,
         stop=stop,
         on_phase=on_phase,
         noise=noise,
     )
-    closed = _live(loop, staff or Staff())
-    if examine and closed.status == "ok" and closing_s(budget_s):
+    closed = ablating.closed_before(journal.entries) if only_ablation else _live(loop, staff or Staff())
+    if ablate and closed.status == "ok":
+        ablating.ablate(loop, budget_s - closing)
+        closed = replace(closed, status="interrupted") if stop() else closed
+    if examine and closed.status == "ok" and closing:
         on_phase("ceilings", "what this machine can do at most")
         journal.append(examine(setting, tuple(journal.entries), executor, clock))
     journal.append(closed)
@@ -171,10 +184,15 @@ def ask(journal: Journal, setting: Setting) -> None:
         )
 
 
-def _finished(journal: Journal, budget_s: float, max_trials: int | None) -> bool:
-    """True when the last command ended by itself and this one asks for no more time and no more trials."""
+def _ended(journal: Journal) -> bool:
+    """True when the last command ended by itself."""
     ended = history.closed(journal.entries)
+    return ended is not None and ended.status != "interrupted"
+
+
+def _asks_no_more(journal: Journal, budget_s: float, max_trials: int | None) -> bool:
+    """True when a command before this one had as much time and as many trials."""
     opened = [e.event for e in journal.entries if isinstance(e.event, Opened)]
-    if ended is None or ended.status == "interrupted" or not opened:
+    if not opened:
         return False
     return budget_s <= opened[-1].budget_s and (max_trials or 0) <= (opened[-1].max_trials or max_trials or 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infertune.core import audit, drift, stats
@@ -64,9 +64,12 @@ class _Trial:
     theirs: list[Measurement]
 
     def launch(self, executor: Executor, point: Point) -> Measurement:
-        job = MeasureJob(
-            model=self.promised.model, point=point, artifact=self.artifact, plan=self.plan, feed=self.promised.feed
-        )
+        model, artifact = self.promised.model, self.artifact
+        anchor = self.promised.anchor
+        if anchor is not None and anchor.folder and point == anchor.point:
+            artifact = str(Path(self.artifact, anchor.folder))
+            model = replace(model, path=str(Path(artifact, Path(model.path).name)))
+        job = MeasureJob(model=model, point=point, artifact=artifact, plan=self.plan, feed=self.promised.feed)
         reply = executor.run(point.target, job, timeout_s=LAUNCH_TIMEOUT_S + 5 * self.plan.cap_s)
         if isinstance(reply, Measurement) and reply.latencies_ns:
             return reply

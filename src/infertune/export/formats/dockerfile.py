@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from infertune.edge.files import write_text
-from infertune.export.bundle import Bundle, copy_bundle
+from infertune.export.bundle import ANCHOR, Bundle, copy_bundle
 
 title = "the python bundle with a Dockerfile, every package at the version that was measured"
 targets = frozenset({"onnxruntime", "openvino"})
@@ -39,6 +39,7 @@ def write(bundle: Bundle, into: Path) -> str:
     needed = pins(bundle.runtime, bundle.version)
     write_text(into / "requirements.txt", "".join(f"{package}=={pinned}\n" for package, pinned in needed.items()))
     write_text(into / "Dockerfile", _dockerfile(bundle))
+    write_text(into / ".dockerignore", f"{ANCHOR}\n")
     units = bundle.promise.device.units
     return f"""    docker build -t {bundle.served_name.lower()} .
     docker run --rm --cpuset-cpus=0-{units - 1} {bundle.served_name.lower()}

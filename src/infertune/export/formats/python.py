@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infertune.export.bundle import Bundle, copy_bundle
+from infertune.export.bundle import Bundle, about_anchor, copy_bundle
 
 title = "a folder that runs with the runtime alone; `infertune verify` measures it again"
 targets: frozenset[str] = frozenset()
@@ -17,4 +17,4 @@ def write(bundle: Bundle, into: Path) -> str:
 
 `config.json` holds the settings as the runtime spells them. `infertune verify .` measures the promise again and exits
 with 1 when it is not kept.
-"""
+{about_anchor(bundle)}"""

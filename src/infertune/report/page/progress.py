@@ -16,7 +16,7 @@ from infertune.report.page.basis import Basis, Shown
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 64, 744, 34, 262
 STRIP, LANE = 276, 14
-ACTIVITIES = ("search", "build", "screen", "anchor", "race", "confirm", "check", "idle")
+ACTIVITIES = ("search", "build", "screen", "anchor", "race", "confirm", "ablate", "check", "idle")
 """What the time went into: the strategy thinking, builds, launches by purpose, checks of outputs and machine, rest."""
 
 _OF_PURPOSE = {"measure": "screen"}
@@ -92,7 +92,9 @@ def seen(basis: Basis) -> tuple[Seen, ...]:
     found: dict[int, Seen] = {}
     for entry in basis.entries:
         event = entry.event
-        if isinstance(event, Launch) and isinstance(event.outcome, Measurement) and len(event.outcome.latencies_ns):
+        if not isinstance(event, Launch) or event.purpose == "ablate":
+            continue
+        if isinstance(event.outcome, Measurement) and len(event.outcome.latencies_ns):
             trial = by_point[event.point]
             value = basis.scaled(basis.goal.value(event.outcome))
             found.setdefault(trial.number, Seen(at_s=entry.at_s, trial=trial, value=value, purpose=event.purpose))
@@ -152,7 +154,7 @@ def _strip(work: Sequence[Stretch], x: svg.Scale) -> Iterator[Markup]:
     """Two lanes beneath the curve: builds and checks above, launches below; gaps are idle."""
     for name, activities, top in (
         ("build", ("build", "check", "search"), STRIP),
-        ("measure", ("screen", "anchor", "race", "confirm"), STRIP + LANE + 2),
+        ("measure", ("screen", "anchor", "race", "confirm", "ablate"), STRIP + LANE + 2),
     ):
         yield svg.text(LEFT - 6, top + LANE - 3, name, anchor="end", kind="tick")
         yield svg.tag("rect", x=LEFT, y=top, width=RIGHT - LEFT, height=LANE, class_="lane")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from infertune.core import stats, words
 from infertune.core.findings import Figures
-from infertune.report.document import goal_figure, noise_words
+from infertune.report.document import goal_figure, limit_cost, noise_words, relaxed
 from infertune.report.importance import NO_DIFFERENCE, PER_EFFECT, TRUSTED, Importance
 from infertune.report.inert import one_line
 from infertune.report.page.basis import Basis
@@ -16,7 +16,7 @@ from infertune.report.page.scatter import undrawn
 
 
 def answer(basis: Basis) -> tuple[str, ...]:
-    """Two sentences: what to take and what it gives; what that is worth."""
+    """What to take and what it gives; what that is worth; what a limit costs, where one does."""
     found = basis.found
     if found.winner is None or found.figures is None:
         return tuple(_no_answer(basis))
@@ -25,9 +25,11 @@ def answer(basis: Basis) -> tuple[str, ...]:
     named = one_line(found.words(found.winner, found.figures.in_flight), 300)
     simulated = " (simulated)" if found.simulated else ""
     figure = goal_figure(basis.goal, found.figures)
+    cost = () if found.limit_cost is None else (f"W{limit_cost(found, found.limit_cost)[1:]}.",)
     return (
         f"Best{device} for `{one_line(found.question.goal)}`: {named}, with {figure}{simulated}, {sure}.",
         f"{_worth(basis)}; {_outputs(basis)}.",
+        *cost,
     )
 
 
@@ -60,6 +62,8 @@ def _no_answer(basis: Basis) -> Iterator[str]:
     yield f"Nothing met the goal `{one_line(found.question.goal)}`."
     limit, measured = one_line(found.nearest.limit), found.nearest.measured
     yield f"The closest is {basis.words(found.nearest.point)}, which missed `{limit}`: measured {measured}."
+    if found.nearest.relaxed is not None:
+        yield f"{relaxed(found.nearest.relaxed)}."
 
 
 def cards(basis: Basis) -> tuple[tuple[str, str, str], ...]:

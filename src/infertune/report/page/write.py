@@ -13,7 +13,8 @@ from markupsafe import Markup, escape
 
 from infertune.core import words
 from infertune.core.records import Entry
-from infertune.report.document import baselines, failures, title
+from infertune.report import brought
+from infertune.report.document import baselines, failures, knobs, title
 from infertune.report.inert import one_line
 from infertune.report.page import around, bars, commands, dots, latencies, limits, progress, saying, tables
 from infertune.report.page.basis import Basis, basis
@@ -155,6 +156,18 @@ def _mattered(seen: Basis) -> Mapping[str, Any]:
         "heat": around.heat_map(seen),
         "heat_said": around.HEAT_SAID,
         "curves": around.curves(seen),
+        "ablation": _ablation(seen),
+    }
+
+
+def _ablation(seen: Basis) -> Mapping[str, Any] | None:
+    found = seen.found.ablation
+    if found is None:
+        return None
+    return {
+        "table": tables.of_section(knobs(seen.found)),
+        "how": brought.HOW,
+        "said": tuple(brought.sentences(found)),
     }
 
 

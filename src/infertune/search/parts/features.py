@@ -67,9 +67,9 @@ class Octaves:
         if values is None:
             neutral = np.full((count, 1), self.middle)
             return np.hstack([neutral, np.zeros((count, 1))]) if self.auto else neutral
-        left = np.asarray(values == AUTO) if self.auto else np.zeros(count, dtype=bool)
-        shifted = np.where(left, 1, values.astype(np.int64) + self.shift)
-        octaves: Floats = np.where(left, self.middle, np.log2(shifted))
+        shifted = values.astype(np.int64) + self.shift
+        left = np.asarray(values == AUTO) if self.auto else shifted <= 0  # a baseline outside a narrowed space
+        octaves: Floats = np.where(left, self.middle, np.log2(np.where(left, 1, shifted)))
         return np.stack([octaves, APART * left], axis=1) if self.auto else octaves[:, None]
 
 
