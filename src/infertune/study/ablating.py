@@ -144,7 +144,7 @@ def _built(loop: Loop, point: Point, until_s: float) -> bool:
         return False
     if not loop.bench.knows([point]) and left_s < LEAST_BUILD_S:
         return False
-    loop.on_phase("ablate", str(point))
+    loop.on_phase("ablate", loop.named(point))
     outcome = loop.bench.fetch(point, most_s=max(1.0, left_s / 2))
     if isinstance(outcome, Failed):
         failed = Launch(point=point, purpose="ablate", block=0, outcome=outcome, flags=(), wall_s=0.0)
@@ -173,7 +173,7 @@ def _launch_block(loop: Loop, points: Sequence[Point], block: int, until_s: floa
     done = {launch.point for launch in _begun(loop) if launch.block == block}
     for point in racing.block_order(points, loop.setting.question.seed, block):
         if point not in done and loop.affordable([point], loop.plans.race, until_s):
-            loop.on_phase("ablate", str(point))
+            loop.on_phase("ablate", loop.named(point))
             loop.bench.launch(point, "ablate", block, loop.plans.race)
 
 

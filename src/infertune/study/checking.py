@@ -55,7 +55,7 @@ def check(loop: Loop, point: Point) -> bool:
     """Whether a point's outputs meet the goal's fidelity; checked now unless the record knows."""
     known = history.fidelities(loop.journal.entries).get(point)
     if known is None:
-        loop.on_phase("verify", str(point))
+        loop.on_phase("verify", loop.named(point))
     fidelity: Fidelity = known or loop.bench.check(point)
     return fidelity.value >= loop.setting.goal.fidelity_floor
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from infertune.core import audit, guard, history, verdict
+from infertune.core import audit, guard, history, verdict, words
 from infertune.core.goal import load_for
 from infertune.core.records import Checked, Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
@@ -118,6 +118,10 @@ class Loop:
         """False once its outputs, or those of a point with the same arithmetic, are known to be wrong."""
         return verdict.faithful(self.terms(), point)
 
+    def named(self, point: Point) -> str:
+        """The point in words, for whoever watches."""
+        return words.point(point, self.setting.question.spaces)
+
     # ------------------------------------------------------------ search
 
     def reserve_s(self) -> float:
@@ -198,14 +202,14 @@ class Loop:
 
     def _screen(self, points: Sequence[Point]) -> None:
         if not self.bench.knows(points):
-            self.on_phase("build", ", ".join(map(str, points)))
+            self.on_phase("build", "; ".join(map(self.named, points)))
         self.bench.build(points, most_s=self._most_build_s())
         for point in points:
             self._launch(point, "screen")
 
     def _launch(self, point: Point, purpose: Purpose) -> None:
         if not self.stop():
-            self.on_phase("search", str(point))
+            self.on_phase("search", self.named(point))
             self.bench.launch(point, purpose, 0, self.plans.screen)
 
     def _most_build_s(self) -> float:
@@ -239,7 +243,7 @@ class Loop:
         """Launch each point once, in this block's own random order."""
         for point in racing.block_order(points, self.setting.question.seed, block):
             if not self.stop():
-                self.on_phase(purpose, str(point))
+                self.on_phase(purpose, self.named(point))
                 self.bench.launch(point, purpose, block, plan)
 
     def repeated_block(self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan, until_s: float) -> None:

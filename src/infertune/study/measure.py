@@ -9,6 +9,7 @@ from pathlib import Path
 
 from infertune import __version__
 from infertune.build.cache import ArtifactCache
+from infertune.core import words
 from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
 from infertune.core.records import Closed, Opened, Plan
@@ -93,7 +94,7 @@ def measure(
         for block in range(launches):
             for point in block_order(points, seed, block):
                 if not stop():
-                    on_phase("measure", str(point))
+                    on_phase("measure", words.point(point, setting.question.spaces))
                     bench.launch(point, "measure", block, plan)
         journal.append(Closed(status="interrupted" if stop() else "ok", why="every point was measured"))
     return Study.open(out)

@@ -80,7 +80,7 @@ def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None
         return
     rates: dict[str, list[float]] = {card.device: [] for card in group}
     for _ in range(LAUNCHES):
-        loop.on_phase("calibrate", str(point))
+        loop.on_phase("calibrate", loop.named(point))
         for device, rate in _rates(loop, crew, point, artifact, group).items():
             rates[device].append(rate)
     for card in group:
