@@ -67,8 +67,9 @@ class Octaves:
         if values is None:
             neutral = np.full((count, 1), self.middle)
             return np.hstack([neutral, np.zeros((count, 1))]) if self.auto else neutral
-        left = np.asarray(values == AUTO) if self.auto else np.zeros(count, dtype=bool)
-        shifted = np.where(left, 1, values.astype(np.int64) + self.shift)
+        shifted = values.astype(np.int64) + self.shift
+        left = np.asarray(values == AUTO) if self.auto else shifted < 1  # AUTO of a knob that is not searched there
+        shifted = np.where(left, 1, shifted)
         octaves: Floats = np.where(left, self.middle, np.log2(shifted))
         return np.stack([octaves, APART * left], axis=1) if self.auto else octaves[:, None]
 
