@@ -274,7 +274,7 @@ def test_a_lost_twin_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_lost_card_ends_the_command_and_keeps_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Lab(tmp_path, monkeypatch)
     monkeypatch.setenv(VARIABLE, "card-error@after=5")
-    with pytest.raises(BusyError, match="refused 3 launches") as lost:
+    with pytest.raises(BusyError, match="refused 3 times") as lost:
         lab.run()
     assert lost.value.exit_code == 75
     entries = list(lab.store.entries())

@@ -33,6 +33,7 @@ from infertune.core.records import (
 )
 from infertune.core.seams import Clock, Executor
 from infertune.core.space import Point, Value
+from infertune.core.words import counted
 from infertune.prepare.calibration import CHECKED
 from infertune.study.journal import Journal
 from infertune.study.metric import judge
@@ -48,11 +49,11 @@ GIVE_UP = 3
 """Jobs that a device itself refused, one after another, before it is left alone."""
 
 
-def device_lost(device: str, last: Failed) -> BusyError:
+def device_lost(device: str, refused: Sequence[Failed]) -> BusyError:
     """A device that the study needs refuses to work; what was measured is kept."""
     return BusyError(
         "device-lost",
-        f"{device} refused {GIVE_UP} launches, the last one with: {last.message}",
+        f"{device} refused {counted(len(refused), 'time')}, the last one with: {refused[-1].message}",
         hint="see `infertune devices` for its health; then run the same command to go on",
     )
 
@@ -253,7 +254,7 @@ class Bench:
             if reply.kind != "device":
                 return reply
             refused.append(reply)
-        raise device_lost(point.device, refused[-1])
+        raise device_lost(point.device, refused)
 
 
 def _own_schedule(load: Load, seed: int, block: int) -> Load:

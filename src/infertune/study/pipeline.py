@@ -49,6 +49,10 @@ class Lane:
     refused: list[Launch] = field(default_factory=list)
 
     @property
+    def failures(self) -> list[Failed]:
+        return [launch.outcome for launch in self.refused if isinstance(launch.outcome, Failed)]
+
+    @property
     def lost(self) -> bool:
         return len(self.refused) >= GIVE_UP
 
@@ -237,15 +241,21 @@ class Pipeline:
 
     def _leave(self, lane: Lane) -> None:
         """The card refuses everything: its points go back, as it says nothing about them."""
-        last = lane.refused[-1].outcome
-        assert isinstance(last, Failed)
         if lane.card.first:
-            raise device_lost(lane.card.device, last)
-        _log.warning("%s refused %d launches and is left alone: %s", lane.card.device, GIVE_UP, last.message)
+            raise device_lost(lane.card.device, lane.failures)
+        _log.warning(
+            "%s refused %d launches and is left alone: %s", lane.card.device, GIVE_UP, lane.failures[-1].message
+        )
         self.queue[:0] = [Step(launch.point) for launch in lane.refused]
 
     def _settle_refusals(self) -> None:
-        """What a card refused before it worked again, or before the end, is a fact about those points."""
+        """What a card refused before it worked again, or before the end, is a fact about those points.
+
+        Raises `BusyError` (``device-lost``) when the first card refused and nothing was measured at all.
+        """
+        for lane in self._working():
+            if lane.card.first and lane.refused and not self.loop.scores():
+                raise device_lost(lane.card.device, lane.failures)
         for launch in self._refusals():
             self.loop.journal.append(launch)
 

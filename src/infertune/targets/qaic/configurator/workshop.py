@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -64,8 +65,7 @@ class Workshop:
     def _compile(self, point: Point) -> Failed | None:
         os.makedirs(self.folder, exist_ok=True)
         path = self.path(point)
-        if os.path.isfile(os.path.join(path, "programqpc.bin")):
-            return None
+        shutil.rmtree(path, ignore_errors=True)  # an earlier command's: of another model perhaps, or not whole
         try:
             compile_into(self.sdk, self.shell, self.model, point, path, f"{path}.log")
         except CandidateFailed as error:
