@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -155,6 +156,14 @@ def test_an_sdk_or_a_card_that_cannot_be_used(
     listed = infertune(work, "devices", env={"QAIC_ROOT": str(work / name)})
     assert (listed.returncode, listed.stderr) == (0, "")
     assert any(hint in line and line.startswith("qaic ") for line in listed.stdout.splitlines())
+
+
+def test_the_table_of_devices_tells_how_a_card_is(work: Path) -> None:
+    listed = infertune(work, "devices", env={"QAIC_ROOT": str(work / "sdk")})
+    (card,) = [line for line in listed.stdout.splitlines() if line.startswith("qaic ")]
+    assert re.search(
+        r"qid0 .*Cloud AI 100 Pro \(simulated\) +16 +32 GiB .*firmware 1\.19\.2, [\d.]+ C, [\d.]+ W +ready", card
+    )
 
 
 def test_without_an_sdk(work: Path) -> None:
