@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from infertune.build.cache import ArtifactCache
-from infertune.core import history, stats
+from infertune.core import audit, history, stats
 from infertune.core.answer import answer
 from infertune.core.calibrated import Calibrated
 from infertune.core.errors import BusyError
@@ -17,8 +19,12 @@ from infertune.core.goal import parse_goal
 from infertune.core.records import (
     BuildJob,
     Built,
+    Checked,
+    Conditions,
     Entry,
     Failed,
+    Fidelity,
+    InferJob,
     Job,
     Launch,
     MeasureJob,
@@ -27,7 +33,9 @@ from infertune.core.records import (
     Round,
 )
 from infertune.core.seams import Executor
+from infertune.core.space import Point
 from infertune.edge.clock import MonotonicClock
+from infertune.measure.again import LATER
 from infertune.prepare.load import describe
 from infertune.study.pipeline import Staff
 from infertune.study.question import chosen_targets, make_setting
@@ -40,6 +48,7 @@ from infertune.testing.store import MemoryStore
 from small_models import write_classifier
 
 BUILDERS = 4
+CARDS = 2
 
 
 class Lab:
@@ -62,15 +71,22 @@ class Lab:
         launched = [e.event for e in self.store.entries() if isinstance(e.event, Launch)]
         return len({x.point for x in launched if x.purpose == "screen"}) >= trials
 
-    def run(self, trials: int = 12, *, search_only: bool = True) -> list[Entry]:
-        executor = SimulatedExecutor(self.clock)
+    def run(
+        self,
+        trials: int = 12,
+        *,
+        search_only: bool = True,
+        executor: Executor | None = None,
+        strategy: str = "auto",
+    ) -> list[Entry]:
+        executor = executor or SimulatedExecutor(self.clock)
         setting = make_setting(
             executor,
             model=self.model,
             goal=parse_goal("max throughput"),
             targets=chosen_targets(["qaic"]),
             wanted={"cores": (1, 2, 4, 8), "batch": (32, 64, 96), "mos": (1,), "ols": (1, 2), "set_size": (2,)},
-            strategy="auto",
+            strategy=strategy,
             seed=0,
             inputs=None,
             version="0",
@@ -146,6 +162,107 @@ def measurements(entries: Sequence[Entry]) -> list[Measurement]:
     return [x.outcome for x in launches(entries, "screen") if isinstance(x.outcome, Measurement)]
 
 
+def checks(entries: Sequence[Entry]) -> list[Fidelity]:
+    return [e.event.fidelity for e in entries if isinstance(e.event, Checked)]
+
+
+def searched(entries: Sequence[Entry]) -> list[Launch]:
+    """Launches of the search, anchors among them."""
+    return [e.event for e in entries if isinstance(e.event, Launch) and e.event.purpose in ("screen", "anchor")]
+
+
+def test_every_tenth_launch_is_followed_by_an_anchor_on_the_first_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = Lab(tmp_path, monkeypatch, cards=2).run(trials=24, strategy="random")
+    ((baseline,),) = (space.baselines for space in history.question(entries).spaces)
+    places = [place for place, launch in enumerate(searched(entries)) if launch.purpose == "anchor"]
+    assert len(places) >= 2
+    assert all(10 < later - earlier <= 10 + 2 * CARDS for earlier, later in pairwise(places))
+    for anchor in launches(entries, "anchor"):
+        assert anchor.point == baseline[1]
+        assert isinstance(anchor.outcome, Measurement)
+        assert "measured_on" not in dict(anchor.outcome.settings)
+
+
+class Disturbed:
+    """An executor whose third measurement runs beside another busy program."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner, self._count = inner, 0
+        self.victim: Point | None = None
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        reply = self._inner.run(target, job, timeout_s=timeout_s)
+        if not isinstance(reply, Measurement) or not isinstance(job, MeasureJob):
+            return reply
+        self._count += 1
+        if self._count != 3:
+            return reply
+        self.victim = job.point
+        return replace(reply, conditions=Conditions(foreign_cpu=0.4))
+
+
+def test_a_disturbed_launch_is_repeated_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    disturbed = Disturbed(SimulatedExecutor(lab.clock))
+    screened = launches(lab.run(trials=20, executor=disturbed, strategy="random"), "screen")
+    places = [place for place, launch in enumerate(screened) if launch.point == disturbed.victim]
+    assert len(places) == 2
+    assert places[1] - places[0] > LATER
+    assert audit.contaminated(screened[places[0]].flags)
+    assert not audit.contaminated(screened[places[1]].flags)
+    others = [launch.point for launch in screened if launch.point != disturbed.victim]
+    assert len(others) == len(set(others))
+
+
+def test_a_leader_whose_outputs_are_wrong_is_found_while_searching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "wrong-output@ols=2")
+    entries = Lab(tmp_path, monkeypatch).run(trials=16, strategy="random")
+    last = max(place for place, e in enumerate(entries) if isinstance(e.event, Launch))
+    early = checks(entries[:last])
+    assert {1, 2} <= {fidelity.point.number("ols") for fidelity in early}
+    assert all((fidelity.cosine > 0.99) == (fidelity.point.number("ols") != 2) for fidelity in early)
+    assert len({fidelity.point for fidelity in early}) == len(early)
+
+
+def test_the_closing_line_says_what_was_left_untried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = Lab(tmp_path, monkeypatch).run(trials=6, search_only=False)
+    closed = history.closed(entries)
+    assert closed is not None and closed.status == "ok"
+    why, _, left = closed.why.partition("; ")
+    assert why == "all 6 trials are spent"
+    assert "the chance that one of them is over 2 % better" in left
+
+
+def test_a_card_that_breaks_in_a_check_says_nothing_about_the_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    with pytest.raises(BusyError) as lost:
+        lab.run(executor=NoChecks(SimulatedExecutor(lab.clock)))
+    assert lost.value.id == "device-lost"
+    entries = list(lab.store.entries())
+    assert checks(entries) == []
+    assert launches(entries, "screen")
+    asked = {p for e in lab.run(trials=6) if isinstance(e.event, Round) for p in e.event.points}
+    assert {x.point for x in launches(list(lab.store.entries()), "screen")} == asked
+
+
+class NoChecks:
+    """An executor on which the card refuses to answer with outputs."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        if isinstance(job, InferJob) and target == "qaic":
+            return Failed(stage="verify", kind="device", message="the device is not ready")
+        return self._inner.run(target, job, timeout_s=timeout_s)
+
+
 def test_a_lost_twin_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "card-error@qid=1,after=5")
     entries = Lab(tmp_path, monkeypatch, cards=2).run(trials=12)
@@ -157,12 +274,14 @@ def test_a_lost_twin_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_lost_card_ends_the_command_and_keeps_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Lab(tmp_path, monkeypatch)
     monkeypatch.setenv(VARIABLE, "card-error@after=5")
-    with pytest.raises(BusyError, match="refused 3 launches") as lost:
+    with pytest.raises(BusyError, match="refused 3 times") as lost:
         lab.run()
     assert lost.value.exit_code == 75
-    kept = launches(list(lab.store.entries()), "screen")
-    assert len(kept) == 5
+    entries = list(lab.store.entries())
+    kept = launches(entries, "screen") + launches(entries, "anchor")
+    assert len(kept) + len(checks(entries)) == 5
     assert not any(isinstance(x.outcome, Failed) for x in kept)
+    assert all(fidelity.cosine > 0.99 for fidelity in checks(entries))
 
 
 def test_after_a_reset_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

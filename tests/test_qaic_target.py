@@ -28,6 +28,7 @@ from infertune.core.space import Point, Value
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.shell import LocalShell
 from infertune.prepare.load import describe
+from infertune.study.question import alike
 from infertune.targets import find_target
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs.faults import VARIABLE
@@ -92,6 +93,25 @@ def test_cards_are_found_and_known_as_simulated(model: Model) -> None:
     assert dict(found[0].facts)["sku"] == "PCIe Pro"
     assert "simulation" in dict(found[0].versions)
     check_space(QAIC.space(model, found[0], parse_goal("min latency")))
+
+
+@pytest.mark.parametrize(
+    ("card", "sku", "names", "units", "memory_mb"),
+    [("standard", "PCIe", 2, 14, 16308), ("pro", "PCIe Pro", 2, 16, 32692), ("ultra", "PCIe Ultra", 8, 16, 32692)],
+)
+def test_every_kind_of_card_tells_its_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Model, card: str, sku: str, names: int, units: int,
+    memory_mb: int,
+) -> None:  # fmt: skip
+    install(tmp_path / "sdk", card=card, cards=2, time_scale=0.0)
+    monkeypatch.setenv("QAIC_ROOT", str(tmp_path / "sdk"))
+    found = devices()
+    assert [d.name for d in found] == [f"qid{i}" for i in range(names)]
+    assert {(d.units, d.memory_bytes >> 20, dict(d.facts)["sku"]) for d in found} == {(units, memory_mb, sku)}
+    assert all(alike(found[0], other) for other in found)
+    space = QAIC.space(model, found[-1], parse_goal("max throughput"))
+    assert space.why_illegal(space.point(cores=units, instances=1, batch=4)) is None
+    assert str(units) in str(space.why_illegal(space.point(cores=units, instances=2, batch=4)))
 
 
 def test_a_launch_is_measured_as_asked(model: Model, artifact: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from infertune.core.errors import DataError
 from infertune.core.goal import parse_goal
 from infertune.core.records import Device, Model
 from infertune.core.space import Point, Space, Value
 from infertune.targets.qaic import tools
 from infertune.targets.qaic.knobs import space_for
-from infertune.targets.qaic.sdk import NEW, OLD, Sdk
+from infertune.targets.qaic.sdk import NEW, OLD, Sdk, find_sdk
 from infertune.testing.records import a_model
 from infertune.testing.targets import check_space
 
@@ -130,3 +132,54 @@ def test_what_the_tools_would_refuse_is_illegal(values: dict[str, Value], reason
 def test_batches_need_not_be_powers_of_two() -> None:
     assert {3, 5, 6, 10} <= set(a_space().knob("batch").values)
     assert a_space().why_illegal(point(batch=13)) is None
+
+
+# ---------------------------------------------------------------- trees of both generations
+
+
+def tree(root: Path, *tools_: str, version: str = "", place: str = "apps.xml") -> Path:
+    for name in (*tools_, "exec/qaic-runner", "tools/qaic-util"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    if version:
+        (root / "versions").mkdir()
+        (root / "versions" / place).write_text(f"<versions><ci_build><base_version>{version}</base_version></ci_build>")
+    return root
+
+
+OLDER, NEWER = "exec/qaic-exec", "exec/qaic-compile"
+
+
+@pytest.mark.parametrize(
+    ("there", "version", "compiler", "generation", "hardware"),
+    [
+        ((OLDER,), "1.10.0.193", OLDER, OLD, "2.0"),
+        ((OLDER,), "", OLDER, OLD, "2.0"),
+        ((OLDER,), "1.19.2.0", OLDER, NEW, "2.0"),
+        ((OLDER, NEWER), "1.19.2.0", NEWER, NEW, "ai100"),
+        ((OLDER, NEWER), "1.10.0.193", OLDER, OLD, "2.0"),
+        ((NEWER,), "1.21.0.12", NEWER, NEW, "ai100"),
+        ((NEWER,), "", NEWER, NEW, "ai100"),
+    ],
+)
+def test_the_compiler_of_each_generation_is_found(
+    tmp_path: Path, there: tuple[str, ...], version: str, compiler: str, generation: str, hardware: str
+) -> None:
+    found = find_sdk(str(tree(tmp_path, *there, version=version)))
+    assert found.compiler == str(tmp_path / compiler)
+    assert (found.generation, found.hardware) == (generation, hardware)
+    assert found.version == (".".join(version.split(".")[:3]) if version else "unknown")
+    assert not found.simulated
+
+
+def test_a_version_may_stand_in_the_platform_s_file_alone(tmp_path: Path) -> None:
+    assert find_sdk(str(tree(tmp_path, OLDER, version="1.10.0", place="platform.xml"))).generation == OLD
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "0.9", "nightly"])
+def test_a_version_that_is_not_known_is_told(tmp_path: Path, version: str) -> None:
+    with pytest.raises(DataError) as caught:
+        find_sdk(str(tree(tmp_path, OLDER, version=version)))
+    assert caught.value.id == "sdk-version-unknown"

@@ -153,6 +153,14 @@ def test_auto_is_neither_small_nor_large() -> None:
     assert distance(explicit, preset) > 2.0
 
 
+def test_a_default_that_is_not_searched_is_encoded_too() -> None:
+    narrow = catalogue((SPACES[0].narrowed({"set_size": (1, 2), "cores": (1, 2, 4), "instances": (1, 2)}),))
+    left_to_the_runtime = SPACES[0].point(batch=8, preset="default")
+    assert left_to_the_runtime["set_size"] == 0
+    inputs = encode_points(narrow, [left_to_the_runtime])
+    assert np.isfinite(inputs.x).all() and np.isfinite(inputs.basis).all()
+
+
 # ---------------------------------------------------------------- the process
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from infertune.cli.options import Json
+
+if TYPE_CHECKING:
+    from infertune.core.records import Device
 
 
 def command(
@@ -29,8 +34,18 @@ def command(
             str(d.units),
             bytes_text(d.memory_bytes),
             ", ".join(d.precisions),
+            _state(d),
             d.health,
         )
         for d in found
     ]
-    stdout_console().print(table(("target", "device", "what", "units", "memory", "precisions", "health"), rows))
+    stdout_console().print(
+        table(("target", "device", "what", "units", "memory", "precisions", "state", "health"), rows)
+    )
+
+
+def _state(device: Device) -> str:
+    """Firmware, temperature and power, where a device tells them."""
+    told = {**dict(device.versions), **dict(device.facts)}
+    forms = (("firmware", "firmware {}"), ("temperature_c", "{} C"), ("power_w", "{} W"))
+    return ", ".join(form.format(told[name]) for name, form in forms if name in told)

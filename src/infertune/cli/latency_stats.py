@@ -281,17 +281,9 @@ def plain(load: Load) -> dict[str, Any]:
 
 
 def _draw(path: Path, loads: Sequence[Load]) -> None:
-    from infertune.core.errors import CreateError, quoted
-    from infertune.edge.files import write_text
+    from infertune.cli.output import write_result
     from infertune.report.latency import shares
     from infertune.report.latency_picture import picture
 
     svg = picture({load.name: shares(load.phases) for load in loads}, "Mean latency by phase")
-    try:
-        write_text(path, svg)
-    except OSError as error:
-        raise CreateError(
-            "output-unwritable",
-            f"`{quoted(str(path))}` cannot be written: {error.strerror or error}",
-            hint="give a file in a folder that exists and in which you may write",
-        ) from None
+    write_result(path, svg)

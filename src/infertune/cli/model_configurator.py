@@ -101,7 +101,7 @@ def _host() -> str:
 
 def _card(qid: int, shell: Shell) -> tuple[Sdk, Device]:
     """The SDK and the card. Raises `NotFoundError` and `NothingFeasible`."""
-    from infertune.core.errors import NothingFeasible, nearest
+    from infertune.core.errors import NothingFeasible
     from infertune.targets.qaic.probe import device_name, found
     from infertune.targets.qaic.sdk import find_sdk
 
@@ -111,9 +111,10 @@ def _card(qid: int, shell: Shell) -> tuple[Sdk, Device]:
     if name not in devices:
         only = next(iter(devices.values()))
         if not only.units:
-            raise NothingFeasible("no-device", f"no card can be used: {only.health}", hint="see `infertune devices`")
+            why, _, advice = only.health.partition("; ")
+            raise NothingFeasible("no-device", f"no card can be used: {why}", hint=advice or "see `infertune devices`")
         there = ", ".join(known.removeprefix("qid") for known in devices)
-        raise NothingFeasible("no-device", f"there is no card {qid}", hint=f"{nearest(name, devices)}cards: {there}")
+        raise NothingFeasible("no-device", f"there is no card {qid}", hint=f"cards: {there}")
     device = devices[name]
     if device.health != "ready":
         state, _, advice = device.health.partition(": ")
@@ -211,8 +212,7 @@ def _compile(shop: Workshop, points: Sequence[Point]) -> None:
 
 def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
     """The points of a brute-force search, listed and saved as asked."""
-    from infertune.core.errors import UsageError
-    from infertune.edge.files import write_text
+    from infertune.cli.output import write_result
     from infertune.targets.qaic.configurator.combinations import combinations, configs_text, read_configs
     from infertune.targets.qaic.configurator.wording import search_point
 
@@ -221,10 +221,8 @@ def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
         points = read_configs(request.load_configs, shop.space, fixed)
     else:
         points = combinations(shop.space, dict(request.lists), fixed)
-    if not points:
-        raise UsageError("no-combination", "no combination of the lists is legal here", hint="see `infertune space`")
     if request.save_config:
-        write_text(Path(request.save_config), configs_text(points))
+        write_result(Path(request.save_config), configs_text(points))
     if request.list_configs:
         for point in points:
             shop.say(search_point(point, set_sizes=False))
@@ -237,7 +235,7 @@ def _keep_results(request: Request, shop: Workshop, device: Device) -> None:
     import csv
     import io
 
-    from infertune.edge.files import write_text
+    from infertune.cli.output import write_result
     from infertune.targets.qaic.configurator.wording import COLUMNS, cell
     from infertune.targets.qaic.configurator.workshop import rate_and_latency
 
@@ -247,7 +245,7 @@ def _keep_results(request: Request, shop: Workshop, device: Device) -> None:
     simulated = "yes" if device.simulated else "no"
     for point, trial in shop.trials.items():
         writer.writerow([*(cell(point, knob) for knob in COLUMNS), *rate_and_latency(trial), simulated])
-    write_text(Path(request.output) / "results.csv", text.getvalue())
+    write_result(Path(request.output) / "results.csv", text.getvalue())
     if not request.retain:
         shutil.rmtree(os.path.join(request.output, "compiled_models"), ignore_errors=True)
 

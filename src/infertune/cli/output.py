@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.table import Table
 
@@ -51,6 +53,21 @@ def _console(stream: TextIO) -> Console:
 def print_json(value: object) -> None:
     """One JSON document on stdout. Raises ValueError for NaN and infinities."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_result(path: Path, text: str) -> None:
+    """A file that somebody asked for. Raises `CreateError` (``output-unwritable``)."""
+    from infertune.core.errors import CreateError, quoted
+    from infertune.edge.files import write_text
+
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise CreateError(
+            "output-unwritable",
+            f"`{quoted(str(path))}` cannot be written: {error.strerror or error}",
+            hint="give a file in a folder that exists and in which you may write",
+        ) from None
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -33,6 +33,7 @@ def command(
     compare: Annotated[bool, typer.Option("--compare", help="Compare two run folders: RUN_A RUN_B.")] = False,
 ) -> None:
     """Winner, confirmed figures, baselines, costs, failures and trials of a run folder; or two of them compared."""
+    from infertune.cli.output import write_result
     from infertune.store.sqlite import read_entries
 
     wanted = Format.json if json else Format.html if html else format
@@ -42,7 +43,7 @@ def command(
     if out is None:
         typer.echo(text, nl=False)
     else:
-        _write(out, text)
+        write_result(out, text)
 
 
 def _check_count(runs: list[Path], wanted: int) -> None:
@@ -92,17 +93,3 @@ def _page(entries: Sequence[Entry]) -> str:
     from infertune.report.page.write import html_text
 
     return html_text(entries)
-
-
-def _write(path: Path, text: str) -> None:
-    from infertune.core.errors import CreateError, quoted
-    from infertune.edge.files import write_text
-
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise CreateError(
-            "output-unwritable",
-            f"`{quoted(str(path))}` cannot be written: {error.strerror or error}",
-            hint="give a file in a folder that exists and in which you may write",
-        ) from None

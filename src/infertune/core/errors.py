@@ -7,7 +7,7 @@
     |- NothingFeasible   exit 69   no point met the goal, or no target or device is available
     |- CreateError       exit 73   an output that cannot be written
     |- StorageError      exit 74   the disk or the run record failed while working
-    |- BusyError         exit 75   somebody else holds the run folder; try again later
+    |- BusyError         exit 75   somebody else holds the run folder, or a device stopped working; try again later
     |- DriftError        exit 1    `verify` found another number than the one promised
 
 Each carries a short stable ``id`` (the ID in ``error[ID]:``), the message, and a hint with the next step.
@@ -70,7 +70,7 @@ class StorageError(InfertuneError):
 
 
 class BusyError(InfertuneError):
-    """Somebody else holds the run folder."""
+    """Somebody else holds the run folder, or a device stopped working: the same command goes on later."""
 
     exit_code = 75
 

@@ -15,6 +15,7 @@ import numpy as np
 from infertune.build.cache import ArtifactCache
 from infertune.build.pool import BuildTask, build_all, build_one
 from infertune.core import audit, keys
+from infertune.core.errors import BusyError
 from infertune.core.records import (
     Artifact,
     Built,
@@ -32,6 +33,7 @@ from infertune.core.records import (
 )
 from infertune.core.seams import Clock, Executor
 from infertune.core.space import Point, Value
+from infertune.core.words import counted
 from infertune.measure import repeats
 from infertune.prepare.calibration import CHECKED
 from infertune.study.journal import Journal
@@ -43,6 +45,18 @@ from infertune.verify.outputs import compare_outputs
 BUILD_TIMEOUT_S = 900.0
 LAUNCH_TIMEOUT_S = 120.0  # beyond the plan's own cap: starting, loading, compiling, the first request
 MOST_BUILDERS = 4  # side by side: more would only fight for memory
+
+GIVE_UP = 3
+"""Jobs that a device itself refused, one after another, before it is left alone."""
+
+
+def device_lost(device: str, refused: Sequence[Failed]) -> BusyError:
+    """A device that the study needs refuses to work; what was measured is kept."""
+    return BusyError(
+        "device-lost",
+        f"{device} refused {counted(len(refused), 'time')}, the last one with: {refused[-1].message}",
+        hint="see `infertune devices` for its health; then run the same command to go on",
+    )
 
 
 class Bench:
@@ -153,10 +167,18 @@ class Bench:
 
     def check(self, point: Point) -> Fidelity:
         """Compare a point's outputs with the fp32 reference on at least 16 samples; recorded, once per point."""
+        checked = self.compared(point)
+        self._journal.append(checked)
+        return checked.fidelity
+
+    def compared(self, point: Point) -> Checked:
+        """A check, recorded nowhere. May run in any thread once the point's artifact is `known`, one at a time.
+
+        Raises `BusyError` (``device-lost``) when the device refuses: that says nothing about the outputs.
+        """
         began = self._clock.now_ns()
         fidelity = self._compare(point)
-        self._journal.append(Checked(fidelity=fidelity, wall_s=(self._clock.now_ns() - began) / 1e9))
-        return fidelity
+        return Checked(fidelity=fidelity, wall_s=(self._clock.now_ns() - began) / 1e9)
 
     def _compare(self, point: Point) -> Fidelity:
         theirs = self._outputs_of_reference(point)
@@ -225,8 +247,15 @@ class Bench:
             count=self._count(point),
             into=into,
         )
-        reply = self._executor.run(point.target, job, timeout_s=BUILD_TIMEOUT_S)
-        return reply if isinstance(reply, Failed) else None
+        refused: list[Failed] = []
+        while len(refused) < GIVE_UP:
+            reply = self._executor.run(point.target, job, timeout_s=BUILD_TIMEOUT_S)
+            if not isinstance(reply, Failed):
+                return None
+            if reply.kind != "device":
+                return reply
+            refused.append(reply)
+        raise device_lost(point.device, refused)
 
 
 def _own_schedule(load: Load, seed: int, block: int) -> Load:

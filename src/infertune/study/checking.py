@@ -27,28 +27,29 @@ def faithful_leaders(loop: Loop, scores: Mapping[Point, Sequence[float]]) -> lis
 
     The search asks too, before each step: what comes near the lead is checked before more time goes to its kind.
     """
-    bad: set[tuple[object, ...]] = set()
-    good: set[tuple[object, ...]] = set()
     while True:
-        pool = {p: s for p, s in scores.items() if loop.feasible(p) and arithmetic(loop, p) not in bad}
-        field = racing.entrants(pool)
-        doubtful = next((p for p in field if arithmetic(loop, p) not in good), None)
+        field = racing.entrants({p: s for p, s in scores.items() if loop.feasible(p)})
+        doubtful = next((p for p in field if not trusted(loop, p)), None)
         if doubtful is None or loop.stop():
             return field
-        (good if _trusted(loop, doubtful) else bad).add(arithmetic(loop, doubtful))
+        check(loop, doubtful)
+
+
+def doubtful_leader(loop: Loop) -> Point | None:
+    """The best point so far, where nobody knows yet whether its outputs are right."""
+    order = racing.ranked({p: s for p, s in loop.scores().items() if loop.feasible(p)})
+    return next((p for p in order[:1] if not trusted(loop, p)), None)
+
+
+def trusted(loop: Loop, point: Point) -> bool:
+    """Whether a point's outputs need no check: it is exact, or one with the same arithmetic was checked."""
+    return is_exact(point) or verdict.check_of(loop.terms(), point) is not None
 
 
 def arithmetic(loop: Loop, point: Point) -> tuple[object, ...]:
     """What decides a point's numerics: the target, its precision and what was built."""
     built = loop.setting.space(point.target, point.device).build_part(point)
     return point.target, point.get("precision", "f32"), point.get("execution_mode", ""), built
-
-
-def _trusted(loop: Loop, point: Point) -> bool:
-    if is_exact(point):
-        return True
-    known = verdict.check_of(loop.terms(), point)
-    return check(loop, point) if known is None else loop.faithful(point)
 
 
 def check(loop: Loop, point: Point) -> bool:

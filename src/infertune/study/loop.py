@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from infertune.core import audit, guard, history, verdict, words
@@ -25,6 +25,7 @@ from infertune.study.question import Setting
 
 OnPhase = Callable[[str, str], None]
 LEAST_BUILD_S = 30.0
+NOTHING_LEFT = "the strategy has nothing left that is worth a trial"
 _FIRST_GUESS_S = 2.0  # launch overhead assumed before any launch was seen
 
 
@@ -137,7 +138,10 @@ class Loop:
 
     def search(self) -> str:
         """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why."""
-        why = self._searched()
+        return self.closing(self._searched())
+
+    def closing(self, why: str) -> str:
+        """Why the search ended, and what the strategy says was left untried."""
         left = "" if self.stop() else self.ending(self.setting.spaces, self.trials(), self.setting.goal)
         return f"{why}; {left}" if left else why
 
@@ -152,10 +156,11 @@ class Loop:
             began = self.clock.now_ns()
             fresh = self.legal_and_new(self.proposed())
             if not fresh:
-                return "the strategy has nothing left that is worth a trial"
+                return NOTHING_LEFT
             self.journal.append(Round(points=tuple(fresh), think_s=(self.clock.now_ns() - began) / 1e9))
             self._screen(fresh)
-            self._look_again()
+            for point, purpose in self.due_again():
+                self._launch(point, purpose)
         return "interrupted"
 
     def proposed(self, count: int = 1, under_way: Sequence[Point] = ()) -> Sequence[Point]:
@@ -169,15 +174,14 @@ class Loop:
         history = (*seen, *(Trial(point=point) for point in under_way if point not in known))
         return self.strategy(spaces, history, self.setting.goal, count, self.setting.question.seed)
 
-    def _look_again(self) -> None:
-        """Between rounds: the anchor when it is due, and one launch that other programs disturbed some time ago."""
+    def due_again(self) -> Iterator[tuple[Point, Purpose]]:
+        """The anchor when it is due, and one launch that other programs disturbed some time ago."""
         launches = self.launches("screen", "anchor")
-        anchor = self.baselines()[:1]
-        if anchor and again.anchor_due(launches):
-            self._launch(anchor[0], "anchor")
+        if again.anchor_due(launches):
+            yield from ((anchor, "anchor") for anchor in self.baselines()[:1])
         point = again.due([la for la in launches if la.purpose == "screen"], self.setting.goal.score)
         if point is not None and self.noise == "refuse":
-            self._launch(point, "screen")
+            yield point, "screen"
 
     def repeat_disturbed(self, until_s: float) -> None:
         """What the search's end left disturbed, before anybody is chosen from it."""

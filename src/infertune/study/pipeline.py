@@ -13,26 +13,31 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
-from infertune.core.errors import BusyError
-from infertune.core.records import Artifact, Built, Failed, Launch, Round
+from infertune.core.records import Artifact, Built, Checked, Failed, Launch, Purpose, Round
 from infertune.core.seams import Crew
 from infertune.core.space import Point
 from infertune.edge.crew import ThreadCrew
 from infertune.edge.host import read_host
-from infertune.study.bench import BUILD_TIMEOUT_S
-from infertune.study.loop import Loop
+from infertune.study.bench import BUILD_TIMEOUT_S, GIVE_UP, device_lost
+from infertune.study.checking import doubtful_leader
+from infertune.study.loop import LEAST_BUILD_S, NOTHING_LEFT, Loop
 from infertune.study.twins import Card, calibrate, cards, rescaled
 
 _log = logging.getLogger(__name__)
 
-GIVE_UP = 3
-"""Points that a card itself refused, one after another, before it is left alone."""
-LEAST_BUILD_S = 30.0
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A point and what a card is to do with it: one launch, or a check of its outputs."""
 
-class DeviceLost(BusyError):  # noqa: N818  as the others in core/errors
-    """The device that decides refuses to work; what was measured is kept."""
+    point: Point
+    purpose: Purpose | Literal["check"] = "screen"
+
+    def fits(self, card: Card) -> bool:
+        """The first card of a kind stands for all when speeds drift or outputs are checked."""
+        return card.runs(self.point) and (card.first or self.purpose == "screen")
 
 
 @dataclass(slots=True)
@@ -40,8 +45,12 @@ class Lane:
     """One card: what it measures now, and launches that it refused since it last worked."""
 
     card: Card
-    now: Point | None = None
+    now: Step | None = None
     refused: list[Launch] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[Failed]:
+        return [launch.outcome for launch in self.refused if isinstance(launch.outcome, Failed)]
 
     @property
     def lost(self) -> bool:
@@ -50,43 +59,62 @@ class Lane:
 
 @dataclass(slots=True, kw_only=True)
 class Pipeline:
-    """``builders`` builds at a time. ``queue``: points asked for and not under way, oldest first."""
+    """``builders`` builds at a time. ``queue``: steps that are not under way, the next one first."""
 
     loop: Loop
     crew: Crew
     builders: int
     lanes: list[Lane] = field(default_factory=list)
-    queue: list[Point] = field(default_factory=list)
-    building: dict[Future[Built], Point] = field(default_factory=dict)
-    measuring: dict[Future[Launch], Lane] = field(default_factory=dict)
+    queue: list[Step] = field(default_factory=list)
+    building: dict[Future[Built], Step] = field(default_factory=dict)
+    measuring: dict[Future[Launch | Checked], Lane] = field(default_factory=dict)
 
     def search(self) -> str:
         """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why.
 
-        Raises `DeviceLost` when the first card of a kind does not work any more.
+        Raises `BusyError` (``device-lost``) when the first card of a kind does not work any more.
         """
+        return self.loop.closing(self._searched())
+
+    def _searched(self) -> str:
         found = [card for space in self.loop.setting.spaces for card in cards(self.loop, space)]
         self.lanes = [Lane(card) for card in calibrate(self.loop, self.crew, found)]
         self.queue = self._unfinished()
         while True:
             self._take_in()
+            self._look_again()
             why = self._ended()
             if not why and not self._ask():
-                why = "" if self._waiting() else "the strategy has nothing left to try"
+                why = "" if self._waiting() else NOTHING_LEFT
             if not why:
                 self._start()
             if not self._under_way() or (why and not self.measuring):
                 self._settle_refusals()
-                return why or "the strategy has nothing left to try"
+                return why or NOTHING_LEFT
             self.crew.wait([*self.measuring] if why else self._under_way())
 
     # ------------------------------------------------------------ asking
 
-    def _unfinished(self) -> list[Point]:
+    def _unfinished(self) -> list[Step]:
         """What an interrupted command asked for and never measured."""
-        launched = {t.point for t in self.loop.trials() if t.launches or isinstance(t.build, Failed)}
+        settled = {launch.point for launch in self.loop.launches("screen")}
+        settled |= {trial.point for trial in self.loop.trials() if isinstance(trial.build, Failed)}
         asked = (p for e in self.loop.journal.entries if isinstance(e.event, Round) for p in e.event.points)
-        return [p for p in dict.fromkeys(asked) if p not in launched]
+        return [Step(point) for point in dict.fromkeys(asked) if point not in settled]
+
+    def _look_again(self) -> None:
+        """What the study owes to known points comes before new ones: `Loop.due_again`, and the leader's check.
+
+        A check takes the card for two runs or more and every program of a card has its own, so the others wait for the
+        race, which checks everybody near the lead.
+        """
+        if not self.loop.launches("screen"):
+            return
+        doubtful = doubtful_leader(self.loop)
+        owed = [Step(doubtful, "check")] if doubtful else []
+        owed += [Step(point, purpose) for point, purpose in self.loop.due_again()]
+        pending, known = self._pending(), self.loop.bench.known
+        self.queue[:0] = [s for s in owed if s not in pending and not isinstance(known(s.point), Failed)]
 
     def _ended(self) -> str:
         """Why no further point is begun; empty while there is no reason."""
@@ -101,15 +129,15 @@ class Pipeline:
     def _waiting(self) -> bool:
         return bool(self.queue or self._under_way())
 
-    def _under_way(self) -> list[Future[Built] | Future[Launch]]:
+    def _under_way(self) -> list[Future[Built] | Future[Launch | Checked]]:
         return [*self.building, *self.measuring]
 
-    def _pending(self) -> list[Point]:
+    def _pending(self) -> list[Step]:
         return [*self.queue, *self.building.values(), *(lane.now for lane in self.measuring.values() if lane.now)]
 
     def _ask(self) -> bool:
         """Have the next likely points in the queue; False when the strategy offers none."""
-        loop, pending = self.loop, self._pending()
+        loop, pending = self.loop, list(dict.fromkeys(step.point for step in self._pending()))
         room = self.builders + 2 * len(self._working()) - len(pending)
         if loop.max_trials is not None:
             room = min(room, loop.max_trials - len(loop.asked()))
@@ -120,7 +148,7 @@ class Pipeline:
         fresh = [point for point in loop.legal_and_new(offered) if point not in pending]
         if fresh:
             loop.journal.append(Round(points=tuple(fresh), think_s=(loop.clock.now_ns() - began) / 1e9))
-            self.queue += fresh
+            self.queue += map(Step, fresh)
         return bool(fresh)
 
     # ------------------------------------------------------------ starting
@@ -132,20 +160,20 @@ class Pipeline:
         for lane in self._working():
             if lane.now is None:
                 self._measure_next(lane)
-        for point in list(self.queue):
+        for step in list(self.queue):
             if len(self.building) >= self.builders:
                 return
-            if self.loop.bench.known(point) is None and not self._being_built(point):
-                self._build(point)
+            if self.loop.bench.known(step.point) is None and not self._being_built(step.point):
+                self._build(step)
 
     def _being_built(self, point: Point) -> bool:
-        return any(self.loop.bench.same_build(point, other) for other in self.building.values())
+        return any(self.loop.bench.same_build(point, other.point) for other in self.building.values())
 
-    def _build(self, point: Point) -> None:
-        self.loop.on_phase("build", str(point))
+    def _build(self, step: Step) -> None:
+        self.loop.on_phase("build", str(step.point))
         limit = self._most_build_s()
-        self.building[self.crew.submit(partial(self.loop.bench.build_alone, point, limit))] = point
-        self.queue.remove(point)
+        self.building[self.crew.submit(partial(self.loop.bench.build_alone, step.point, limit))] = step
+        self.queue.remove(step)
 
     def _most_build_s(self) -> float:
         """Until there is something to answer with, as long as it takes; then no longer than searching may last."""
@@ -154,69 +182,80 @@ class Pipeline:
         return min(BUILD_TIMEOUT_S, max(LEAST_BUILD_S, self.loop.left_s - self.loop.reserve_s()))
 
     def _measure_next(self, lane: Lane) -> None:
-        """The oldest point in the queue whose artifact is there; points whose build failed are recorded and passed."""
+        """The first step in the queue whose artifact is there; points whose build failed are recorded and passed."""
         bench = self.loop.bench
-        for point in [p for p in self.queue if lane.card.runs(p)]:
-            artifact = bench.known(point)
+        for step in [s for s in self.queue if s.fits(lane.card)]:
+            artifact = bench.known(step.point)
             if isinstance(artifact, Failed):
-                bench.record_failed_build(point, artifact)
-                self.queue.remove(point)
+                bench.record_failed_build(step.point, artifact)
+                self.queue.remove(step)
             elif artifact is not None:
-                self.loop.on_phase("search", str(point))
-                self._launch(lane, point, artifact)
+                self._begin(lane, step, artifact)
                 return
 
-    def _launch(self, lane: Lane, point: Point, artifact: Artifact) -> None:
-        self.queue.remove(point)
-        lane.now = point
-        plan, bench = self.loop.plans.screen, self.loop.bench
-        there = replace(point, device=lane.card.device)
-        self.measuring[self.crew.submit(partial(bench.measure, there, artifact, "screen", 0, plan))] = lane
+    def _begin(self, lane: Lane, step: Step, artifact: Artifact) -> None:
+        self.queue.remove(step)
+        lane.now = step
+        self.measuring[self.crew.submit(self._work(lane.card, step, artifact))] = lane
+
+    def _work(self, card: Card, step: Step, artifact: Artifact) -> Callable[[], Launch | Checked]:
+        bench = self.loop.bench
+        if step.purpose == "check":
+            self.loop.on_phase("verify", str(step.point))
+            return partial(bench.compared, step.point)
+        self.loop.on_phase("search", str(step.point))
+        there = replace(step.point, device=card.device)
+        return partial(bench.measure, there, artifact, step.purpose, 0, self.loop.plans.screen)
 
     # ------------------------------------------------------------ taking in
 
     def _take_in(self) -> None:
         for built in [future for future in self.building if future.done()]:
-            point = self.building.pop(built)
-            self._built(point, built.result())
+            self._built(self.building.pop(built), built.result())
         for measured in [future for future in self.measuring if future.done()]:
             self._measured(self.measuring.pop(measured), measured.result())
 
-    def _built(self, point: Point, built: Built) -> None:
+    def _built(self, step: Step, built: Built) -> None:
         late = self.loop.left_s <= self.loop.reserve_s()
         if late and isinstance(built.outcome, Failed) and built.outcome.kind == "timeout":
             return  # cut by the end of searching, which says nothing about the point
         self.loop.bench.keep(built)
         if not isinstance(built.outcome, Failed):
-            self.queue.insert(0, point)
+            self.queue.insert(0, step)
 
-    def _measured(self, lane: Lane, launch: Launch) -> None:
-        point, lane.now = lane.now, None
-        assert point is not None
+    def _measured(self, lane: Lane, found: Launch | Checked) -> None:
+        step, lane.now = lane.now, None
+        assert step is not None
+        if isinstance(found, Checked):
+            self.loop.journal.append(found)
+            return
+        launch = rescaled(found, step.point, lane.card)
         if isinstance(launch.outcome, Failed) and launch.outcome.kind == "device":
-            lane.refused.append(rescaled(launch, point, lane.card))
+            lane.refused.append(launch)
             if lane.lost:
                 self._leave(lane)
             return
-        for held in (*lane.refused, rescaled(launch, point, lane.card)):
+        for held in (*lane.refused, launch):
             self.loop.journal.append(held)
         lane.refused.clear()
 
     def _leave(self, lane: Lane) -> None:
         """The card refuses everything: its points go back, as it says nothing about them."""
-        last = lane.refused[-1].outcome
-        assert isinstance(last, Failed)
         if lane.card.first:
-            raise DeviceLost(
-                "device-lost",
-                f"{lane.card.device} refused {GIVE_UP} launches, the last one with: {last.message}",
-                hint="see `infertune devices` for its health; then run the same command to go on",
-            )
-        _log.warning("%s refused %d launches and is left alone: %s", lane.card.device, GIVE_UP, last.message)
-        self.queue = [*(launch.point for launch in lane.refused), *self.queue]
+            raise device_lost(lane.card.device, lane.failures)
+        _log.warning(
+            "%s refused %d launches and is left alone: %s", lane.card.device, GIVE_UP, lane.failures[-1].message
+        )
+        self.queue[:0] = [Step(launch.point) for launch in lane.refused]
 
     def _settle_refusals(self) -> None:
-        """What a card refused before it worked again, or before the end, is a fact about those points."""
+        """What a card refused before it worked again, or before the end, is a fact about those points.
+
+        Raises `BusyError` (``device-lost``) when the first card refused and nothing was measured at all.
+        """
+        for lane in self._working():
+            if lane.card.first and lane.refused and not self.loop.scores():
+                raise device_lost(lane.card.device, lane.failures)
         for launch in self._refusals():
             self.loop.journal.append(launch)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infertune.core.errors import InfertuneError, NothingFeasible, UsageError, nearest
+from infertune.core.errors import InfertuneError, NothingFeasible, UsageError, nearest, quoted
 from infertune.core.goal import Goal, load_for
 from infertune.core.load import CLOSED, Load
 from infertune.core.records import (
@@ -137,8 +137,9 @@ def make_spaces(
     """
     healthy = [d for d in devices if d.health == "ready"]
     if not healthy:
+        told = "".join(f"; {d.target} {d.name}: {quoted(d.health)}" for d in devices[:1])
         raise NothingFeasible(
-            "no-device", "no target found a device that is ready", hint="run `infertune doctor` to see why"
+            "no-device", f"no target found a device that is ready{told}", hint="run `infertune doctor` to see why"
         )
     spaces = tuple(targets[d.target].space(model, d, goal) for d in distinct(healthy, targets))
     return tuple(space.narrowed(wanted) for space in spaces)

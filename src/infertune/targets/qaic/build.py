@@ -14,6 +14,7 @@ from infertune.targets.qaic import parse, tools
 from infertune.targets.qaic.knobs import NONE, PROGRAM_FILE
 from infertune.targets.qaic.probe import output_of
 from infertune.targets.qaic.sdk import Sdk, find_sdk
+from infertune.targets.qaic.start import start
 
 TIMEOUT_S = 840.0
 LOG = "compile.log"
@@ -36,9 +37,8 @@ def compile_into(sdk: Sdk, shell: Shell, model: Model, point: Point, into: str, 
     Raises `CandidateFailed`: kind ``compiler``, ``memory`` (of the host), ``timeout`` or ``output`` (no program).
     """
     check_files(point)
-    done = shell.run(
-        tools.compile_argv(sdk, model, point, into), timeout_s=TIMEOUT_S, log=log, env=None, cwd=os.path.dirname(log)
-    )
+    argv = tools.compile_argv(sdk, model, point, into)
+    done = start(shell, argv, timeout_s=TIMEOUT_S, log=log, folder=os.path.dirname(log))
     text = output_of(log, done)
     if done.timed_out:
         raise _failed("timeout", f"not compiled within {TIMEOUT_S:.0f} s", done.tail)

@@ -17,6 +17,7 @@ from infertune.targets.qaic import parse, tools
 from infertune.targets.qaic.build import program_of
 from infertune.targets.qaic.probe import output_of, qid_of
 from infertune.targets.qaic.sdk import Sdk, find_sdk
+from infertune.targets.qaic.start import start
 
 TIMEOUT_S = 120.0
 Arrays = Mapping[str, npt.NDArray[np.generic]]
@@ -39,7 +40,7 @@ def _run(sdk: Sdk, shell: Shell, job: InferJob, inputs: Arrays) -> Arrays:
         os.mkdir(into)
         paths = write_inputs(job.model, inputs, scratch)
         argv = tools.infer_argv(sdk, program_of(job.artifact), qid_of(job.point.device), paths, into)
-        done = shell.run(argv, timeout_s=TIMEOUT_S, log=log, env=None, cwd=scratch)
+        done = start(shell, argv, timeout_s=TIMEOUT_S, log=log, folder=scratch)
         if done.timed_out:
             raise _failed("timeout", f"no output within {TIMEOUT_S:.0f} s", done.tail)
         if done.code != 0:

@@ -66,6 +66,7 @@ def written_files(text: str) -> tuple[str, ...]:
 
 _FAILURES: Sequence[tuple[FailureKind, str, str]] = (
     ("memory", r"out of (device )?memory|insufficient (device |dram )?memory|ENOMEM|cannot allocate", "out of memory"),
+    ("device", r"cannot be started:", "a tool of the SDK is broken"),
     ("device", r"permission denied|EACCES", "no permission to use the card"),
     ("device", r"\bbusy\b|EBUSY|resources? (temporarily )?unavailable|not enough (free )?NSPs?", "the card is busy"),
     (

@@ -11,6 +11,7 @@ from infertune.core.seams import Done, Shell
 from infertune.targets.qaic import parse, tools
 from infertune.targets.qaic.profile import Garbled
 from infertune.targets.qaic.sdk import Sdk, find_sdk, present, simulation
+from infertune.targets.qaic.start import start
 
 QUERY_S = 60.0
 PRECISIONS = ("f16", "int8")
@@ -28,12 +29,16 @@ def found(shell: Shell) -> tuple[Device, ...]:
     try:
         cards = query(sdk, shell)
     except Garbled as error:
-        return (_unusable(str(error)),)
+        return (_unusable(f"{error}; {ADVICE}"),)
     return tuple(device_of(card, sdk) for card in cards) or (_unusable(NO_CARD),)
 
 
+ADVICE = (
+    "check that you are in the group `qaic` (or use sudo) and that `qaic-util -q` works; if it does not, reset the "
+    "card (`qaic-util -s`) or ask the administrator"
+)
 NO_CARD = (
-    "the SDK is here but finds no card: check `lspci -d 17cb:`, that the kernel driver is loaded "
+    "the SDK is here but finds no card; check `lspci -d 17cb:`, that the kernel driver is loaded "
     "(`lsmod | grep qaic`), and that you are in the group `qaic`"
 )
 
@@ -42,13 +47,16 @@ def query(sdk: Sdk, shell: Shell, qid: int | None = None) -> tuple[parse.Card, .
     """What qaic-util tells. Raises `Garbled` when it fails or tells nonsense."""
     with tempfile.TemporaryDirectory(prefix="infertune-qaic-") as scratch:
         log = str(Path(scratch, "query.txt"))
-        done = shell.run(tools.query_argv(sdk, qid), timeout_s=QUERY_S, log=log, env=None, cwd=scratch)
+        done = start(shell, tools.query_argv(sdk, qid), timeout_s=QUERY_S, log=log, folder=scratch)
         text = output_of(log, done)
     if done.timed_out:
-        raise Garbled(f"qaic-util gave no answer within {QUERY_S:.0f} s; reset the card or ask the administrator")
+        raise Garbled(f"qaic-util gave no answer within {QUERY_S:.0f} s")
     if done.code != 0:
         raise Garbled(parse.failure(text, "device", f"qaic-util ended with exit code {done.code}")[1])
-    return parse.parse_cards(text)
+    try:
+        return parse.parse_cards(text)
+    except Garbled as error:
+        raise Garbled(f"what qaic-util tells is not whole: {error}") from None
 
 
 def output_of(log: str, done: Done) -> str:

@@ -31,6 +31,7 @@ from infertune.targets.qaic.build import program_of
 from infertune.targets.qaic.probe import output_of, qid_of, query
 from infertune.targets.qaic.profile import TOTAL, Floats, Garbled, Profile, breakdown, combined, parse_profile
 from infertune.targets.qaic.sdk import Sdk, find_sdk
+from infertune.targets.qaic.start import start as launch
 
 ALLOWANCE_S = 100.0  # beyond the window: load, activate, drain, write files
 SHORTEST_S = 1  # the runner counts whole seconds
@@ -94,7 +95,7 @@ def run_once(sdk: Sdk, shell: Shell, program: str, point: Point, seconds: int, s
         os.mkdir(folder)
         qid = qid_of(point.device)
         argv = tools.run_argv(sdk, program, qid, point, seconds, tools.Profile(folder=folder, start=start))
-        done = shell.run(argv, timeout_s=seconds + ALLOWANCE_S, log=log, env=None, cwd=scratch)
+        done = launch(shell, argv, timeout_s=seconds + ALLOWANCE_S, log=log, folder=scratch)
         text = output_of(log, done)
         check_end(done, text, sdk, shell, qid)
         try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from infertune.core.errors import DataError, NotFoundError, quoted
+from infertune.core.errors import DataError, NotFoundError, UsageError, quoted
 from infertune.core.space import AUTO, Point, Space, Value
 from infertune.targets.qaic.configurator.wording import COLUMNS, COMPILER_DEFAULT, cell
 
@@ -16,14 +17,32 @@ _KNOBS = {column: knob for knob, column in COLUMNS.items()}
 
 
 def combinations(space: Space, lists: Mapping[str, Sequence[Value]], fixed: Mapping[str, Value]) -> tuple[Point, ...]:
-    """Legal points over the lists. As the vendor's tool does, a list for mos gets the compiler's own choice added."""
+    """Legal points over the lists. As the vendor's tool does, a list for mos gets the compiler's own choice added.
+
+    Raises `UsageError`: ``list-outside-card`` for what no point may have here (cores beyond the card's NSPs, say), and
+    ``no-combination``.
+    """
+    for knob, wanted in lists.items():
+        allowed = space.knob(knob).allowed
+        if beyond := [value for value in wanted if value not in allowed]:
+            shown = allowed if not isinstance(allowed, tuple) else ", ".join(map(str, allowed))
+            raise UsageError(
+                "list-outside-card",
+                f"the list for {knob} holds {beyond[0]}, which this card and model cannot have",
+                hint=f"take {knob} from {shown}",
+            )
     values = {**lists, **({"mos": (*lists["mos"], AUTO)} if "mos" in lists else {})}
     names = list(values)
     points = (
         space.point(**{**fixed, **dict(zip(names, combo, strict=True))})
         for combo in itertools.product(*values.values())
     )
-    return tuple(dict.fromkeys(point for point in points if space.why_illegal(point) is None))
+    judged = {point: space.why_illegal(point) for point in points}
+    legal = tuple(point for point, why in judged.items() if why is None)
+    if not legal:
+        why = next(iter(judged.values()))
+        raise UsageError("no-combination", f"no combination of the lists is legal: {why}", hint="change the lists")
+    return legal
 
 
 def configs_text(points: Sequence[Point]) -> str:
@@ -39,7 +58,7 @@ def read_configs(path: str, space: Space, fixed: Mapping[str, Value]) -> tuple[P
     """Raises `NotFoundError` (``configs-not-found``) and `DataError` (``configs-damaged``)."""
     if not Path(path).is_file():
         raise NotFoundError("configs-not-found", f"there is no file `{quoted(path)}`", hint="check -load-configs")
-    rows = list(csv.reader(Path(path).read_text(errors="replace").splitlines()))
+    rows = _rows(path)
     heads = [head.strip() for head in rows[0]] if rows else []
     if not {"cores", "batchSize", "instances"} <= set(heads) or not set(heads) <= set(_KNOBS):
         raise _damaged(path, f"its columns are {', '.join(heads) or 'none'}")
@@ -54,6 +73,16 @@ def read_configs(path: str, space: Space, fixed: Mapping[str, Value]) -> tuple[P
     return tuple(dict.fromkeys(points))
 
 
+def _rows(path: str) -> list[list[str]]:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
+        return list(csv.reader(text.splitlines()))
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read: {error.strerror}") from None
+    except csv.Error as error:
+        raise _damaged(path, str(error)) from None
+
+
 def _damaged(path: str, why: str) -> DataError:
     return DataError(
         "configs-damaged", f"`{quoted(path)}`: {quoted(why)}", hint=f"columns: {', '.join(COLUMNS.values())}"
@@ -61,15 +90,28 @@ def _damaged(path: str, why: str) -> DataError:
 
 
 def _values(path: str, number: int, row: Mapping[str, str]) -> dict[str, Value]:
-    found: dict[str, Value] = {}
-    for column, text in row.items():
-        bare = text.strip().strip("[]").strip()
-        if not bare or bare == COMPILER_DEFAULT:
-            continue
-        if column == "sdpClusterSizes":
-            found[_KNOBS[column]] = bare.replace(",", "+").replace(" ", "")
-        elif bare.isdecimal():
-            found[_KNOBS[column]] = int(bare)
-        else:
-            raise _damaged(path, f"line {number} holds `{text}` for {column}")
-    return found
+    lists = {column: found for column, text in row.items() if (found := _numbers(path, number, column, text))}
+    sizes, splits = lists.pop("sdpClusterSizes", ()), lists.pop("mos", ())
+    if len(splits) > 1 and len(splits) != len(sizes):
+        raise _damaged(path, f"line {number}: mos is for {len(splits)} clusters, sdpClusterSizes for {len(sizes)}")
+    if wrong := [column for column, found in lists.items() if len(found) > 1]:
+        raise _damaged(path, f"line {number} holds a list for {wrong[0]}")
+    return {**{_KNOBS[column]: found[0] for column, found in lists.items()}, **_clusters(sizes, splits)}
+
+
+def _numbers(path: str, number: int, column: str, text: str) -> tuple[int, ...]:
+    """``3`` and ``[1, 7]``; nothing for what is left to the compiler."""
+    bare = text.strip().strip("[]").strip()
+    if not bare or bare == COMPILER_DEFAULT:
+        return ()
+    words = [word.strip() for word in bare.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,9}", word) for word in words):
+        raise _damaged(path, f"line {number} holds `{text}` for {column}")
+    return tuple(map(int, words))
+
+
+def _clusters(sizes: Sequence[int], splits: Sequence[int]) -> dict[str, Value]:
+    if len(splits) > 1:
+        return {"sdp_cluster_sizes": "+".join(f"{a}:{b}" for a, b in zip(sizes, splits, strict=True))}
+    told: dict[str, Value] = {"mos": splits[0]} if splits else {}
+    return {**told, "sdp_cluster_sizes": "+".join(map(str, sizes))} if sizes else told

@@ -133,8 +133,11 @@ def _request(line: Line, argv: Sequence[str]) -> Request:
 def _config(line: Line) -> str | None:
     path = line.text("-optimized-config-search") or None
     given = [name for name in LISTS if line.has(name)]
-    if path and given:
-        raise UsageError("usage", f"{given[0]} and a search's JSON exclude each other", hint="leave one of them out")
+    of_lists = [*given, *(name for name in ("-load-configs", "-save-config", "-list-configs") if line.has(name))]
+    if path and of_lists:
+        raise UsageError("usage", f"{of_lists[0]} and a search's JSON exclude each other", hint="leave one of them out")
+    if given and line.has("-load-configs"):
+        raise UsageError("usage", f"{given[0]} and -load-configs exclude each other", hint="leave one of them out")
     if not path and not given and not line.text("-load-configs"):
         raise UsageError(
             "usage",
@@ -178,7 +181,9 @@ def numbers(text: str, name: str) -> tuple[int, ...]:
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not match or low > high or high > 10_000:
-            raise UsageError("usage", f"`{quoted(text)}` is no list for {name}", hint="write lists such as 1-4,8,12")
+            raise UsageError(
+                "usage", f"`{quoted(text)}` is no list for {name}", hint="write lists such as 1-4,8,12, up to 10000"
+            )
         found.extend(range(low, high + 1))
     return tuple(dict.fromkeys(found))
 

@@ -67,7 +67,7 @@ class Search:
 def read_search(path: str, nsps: int) -> Search:
     """Raises `NotFoundError` (``config-not-found``), `DataError` (``config-syntax``), `UsageError` (``config-..``)."""
     told = _load(path)
-    form = FORM_B if {FORM_B.mode, FORM_B.ranges, FORM_B.starts} & set(told) else FORM_A
+    form = FORM_B if any("-" in key for key in told) else FORM_A  # only the newer one's keys have hyphens
     _keys(told, [k for k in (form.mode, form.budget, "objective", form.ranges, form.starts, form.static) if k], "")
     search = Search(
         goal=_objective(told.get("objective"), form),

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from infertune.core.space import Point
+from infertune.targets.qaic.knobs import NONE, clusters
 
 _BUILD = (("cores", "cores"), ("mos", "mos"), ("ols", "ols"), ("batch", "batchSize"))
 COLUMNS: Mapping[str, str] = {
     "cores": "cores", "mos": "mos", "ols": "ols", "batch": "batchSize", "dealloc_delay": "deallocDelay",
     "split_size": "splitSize", "vtcm_ratio": "vtcmRatio", "sdp_cluster_sizes": "sdpClusterSizes",
-    "instances": "instances", "set_size": "setSize",
+    "instances": "instances", "set_size": "setSize", "depth_first_mem": "depthFirstMem",
 }  # fmt: skip
-"""Knob -> column of the search space's and the results' CSV."""
+"""Knob -> column of the search space's and the results' CSV; the last two are infertune's own."""
+_UNNAMED = ("dealloc_delay", "split_size", "vtcm_ratio", "sdp_cluster_sizes", "depth_first_mem")
 COMPILER_DEFAULT = "compiler-default"
 
 
@@ -41,12 +43,24 @@ def binary_folder(point: Point) -> str:
     """The vendor's name of a compiled binary's folder."""
     mos = point.number("mos") or COMPILER_DEFAULT
     ols = point.number("ols") or COMPILER_DEFAULT
-    return f"qpc-cores-{point.number('cores')}-mos-{mos}-ols-{ols}-bs-{point.number('batch')}-output"
+    return f"qpc-cores-{point.number('cores')}-mos-{mos}-ols-{ols}-bs-{point.number('batch')}{_options(point)}-output"
+
+
+def _options(point: Point) -> str:
+    """What the vendor's name leaves out, where a point sets it: binaries that differ get folders that differ."""
+    told = ((knob, cell(point, knob)) for knob in _UNNAMED)
+    words = (f"-{COLUMNS[knob]}-{text}" for knob, text in told if text)
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in "".join(words))
 
 
 def cell(point: Point, knob: str) -> str:
-    """A CSV cell: mos is a list of one, or the compiler's own."""
+    """A CSV cell: mos is a list with one number per cluster, or the compiler's own."""
     value = point.get(knob, "")
+    parts = clusters(str(point.get("sdp_cluster_sizes", NONE)))
+    if knob == "sdp_cluster_sizes":
+        return ",".join(str(size) for size, _ in parts)
+    if knob == "mos" and any(split for _, split in parts):
+        return f"[{', '.join(str(split or 1) for _, split in parts)}]"
     if knob == "mos":
         return COMPILER_DEFAULT if value == 0 else f"[{value}]"
     return "" if value in (0, "none", "default") else str(value)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 
 from infertune.core import stats
-from infertune.core.errors import InfertuneError
+from infertune.core.errors import BusyError
 from infertune.core.goal import Goal
 from infertune.core.records import Artifact, Failed, Launch, Measurement, Model, Outcome, Plan, Trial
 from infertune.core.seams import CandidateFailed, Crew, Shell
@@ -22,12 +23,6 @@ from infertune.targets.qaic.sdk import Sdk
 
 GIVE_UP = 3
 """Runs that the card itself refused, one after another, before the search ends."""
-
-
-class CardLost(InfertuneError):  # noqa: N818  as the others in core/errors
-    """The card is not usable any more; what was measured is kept."""
-
-    exit_code = 75
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,8 +65,7 @@ class Workshop:
     def _compile(self, point: Point) -> Failed | None:
         os.makedirs(self.folder, exist_ok=True)
         path = self.path(point)
-        if os.path.isfile(os.path.join(path, "programqpc.bin")):
-            return None
+        shutil.rmtree(path, ignore_errors=True)  # an earlier command's: of another model perhaps, or not whole
         try:
             compile_into(self.sdk, self.shell, self.model, point, path, f"{path}.log")
         except CandidateFailed as error:
@@ -84,7 +78,7 @@ class Workshop:
     # ------------------------------------------------------------ running
 
     def run(self, point: Point, built: Failed | None) -> Trial:
-        """Measure a point whose binary is done, and remember it. Raises `CardLost`."""
+        """Measure a point whose binary is done, and remember it. Raises `BusyError` (``card-lost``)."""
         artifact = Artifact(key=binary_folder(point), path=self.path(point), size_bytes=0, build_s=0.0)
         if built is not None:
             self.say(f"Compilation failed for {compiler_params(point)}: {built.message}")
@@ -93,7 +87,7 @@ class Workshop:
         return self.run_again(point, artifact)
 
     def run_again(self, point: Point, artifact: Artifact) -> Trial:
-        """One more run of a point. Raises `CardLost`."""
+        """One more run of a point. Raises `BusyError` (``card-lost``)."""
         before = self.trials[point].launches if point in self.trials else ()
         outcome = self._measured(point)
         launch = Launch(point=point, purpose="screen", block=0, outcome=outcome, flags=(), wall_s=float(self.seconds))
@@ -118,7 +112,7 @@ class Workshop:
     def _count_refusal(self, failed: Failed) -> None:
         self.refused = self.refused + 1 if failed.kind == "device" else 0
         if self.refused >= GIVE_UP:
-            raise CardLost(
+            raise BusyError(
                 "card-lost",
                 f"the card refused {GIVE_UP} runs, the last one with: {failed.message}",
                 hint="see `infertune devices` for its health; what was measured is in results.csv",
