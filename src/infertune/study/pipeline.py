@@ -170,7 +170,7 @@ class Pipeline:
         return any(self.loop.bench.same_build(point, other.point) for other in self.building.values())
 
     def _build(self, step: Step) -> None:
-        self.loop.on_phase("build", str(step.point))
+        self.loop.on_phase("build", self.loop.named(step.point))
         limit = self._most_build_s()
         self.building[self.crew.submit(partial(self.loop.bench.build_alone, step.point, limit))] = step
         self.queue.remove(step)
@@ -201,9 +201,9 @@ class Pipeline:
     def _work(self, card: Card, step: Step, artifact: Artifact) -> Callable[[], Launch | Checked]:
         bench = self.loop.bench
         if step.purpose == "check":
-            self.loop.on_phase("verify", str(step.point))
+            self.loop.on_phase("verify", self.loop.named(step.point))
             return partial(bench.compared, step.point)
-        self.loop.on_phase("search", str(step.point))
+        self.loop.on_phase("search", self.loop.named(step.point))
         there = replace(step.point, device=card.device)
         return partial(bench.measure, there, artifact, step.purpose, 0, self.loop.plans.screen)
 
