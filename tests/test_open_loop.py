@@ -154,6 +154,14 @@ def test_a_limit_below_the_service_time_cannot_be_kept() -> None:
     assert parse_goal("max rate, p99 < 5 ms").limits[0].excess(p99_s(found)) > 0
 
 
+def test_a_growing_queue_is_not_kept_even_where_no_latency_is_long_yet() -> None:
+    """Two hundred samples of 10 ms at twice the capacity: the last one waits for a second, and the limit is ten."""
+    load = Load(arrivals="constant", limits=((99.0, 10.0),))
+    found = driven(lambda i: 10 * MS, load, count=200, seconds=0.5)
+    assert found.sent is not None
+    assert found.sent.rate_per_s <= 106.0
+
+
 def test_random_arrivals_need_room_that_even_ones_do_not() -> None:
     """M/D/1: at p99 under three service times the sustained rate is well below the capacity."""
     limits = ((99.0, 0.030),)

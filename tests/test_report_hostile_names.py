@@ -62,7 +62,8 @@ def test_every_format_prints_only_plain_characters(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_name_adds_no_line(text: str) -> None:
+def test_a_name_adds_no_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infertune.report.text.WIDTH", 1 << 30)  # long sentences are broken there, names or not
     for render in (plain_text, markdown_text, csv_text, rows_text):
         assert render(study(text)).count("\n") == render(study("name")).count("\n")
 

@@ -121,10 +121,10 @@ class ExportJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExamineJob:
-    """Count ``model``'s arithmetic (of none without one), measure this machine's memory copy with ``threads``, and
-    write a model that is nothing but matrix products to ``product``; the reply is `Examined`."""
+    """Count ``model``'s arithmetic, measure this machine's memory copy with ``threads``, and write a model that is
+    nothing but matrix products to ``product``; the reply is `Examined`."""
 
-    model: Model | None
+    model: Model
     threads: int
     product: str
 

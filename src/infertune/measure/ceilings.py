@@ -53,7 +53,7 @@ def _size(text: str) -> int:
     return int(text[:-1]) * scale if scale and text[:-1].isdecimal() else 0
 
 
-def product_model(path: str) -> int:
+def product_model(path: str, rows: int = ROWS) -> int:
     """Write ``rows x inner`` times ``inner x inner``, a few layers deep; multiply-accumulates per row of it.
 
     Weights are scaled so that figures neither vanish nor grow.
@@ -68,7 +68,7 @@ def product_model(path: str) -> int:
         for layer in range(LAYERS)
     ]
     nodes = [helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(LAYERS)]
-    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [ROWS, INNER]) for name in ("x", "y")]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, INNER]) for name in ("x", "y")]
     graph = helper.make_graph(nodes, "product", ports[:1], ports[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8

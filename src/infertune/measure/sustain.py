@@ -12,7 +12,7 @@ _FIRST = 0.7  # of the capacity that the closed loop showed: queues explode abov
 _STEP = math.sqrt(2.0)
 _FURTHEST = 64.0  # times below the capacity: what only keeps its limits there does not keep them
 
-_MOST = 4.0  # times the capacity: a model this much faster than its closed loop is not what limits the rate
+_MOST = 4.0  # times the capacity, which was seen in a short warm-up: nothing is that much faster than its closed loop
 
 
 def highest_rate(keeps: Callable[[float], bool], capacity_per_s: float, within: float = WITHIN) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infertune import __version__
 from infertune.build.cache import ArtifactCache
-from infertune.core import audit, percentiles, standing
+from infertune.core import audit, percentiles, standing, stats
 from infertune.core.errors import NothingFeasible
 from infertune.core.goal import Goal, latency_percent, load_for, parse_goal
 from infertune.core.load import Arrivals, Load, Probe
@@ -35,6 +35,9 @@ CONFIRMATIONS = 3
 LESS = 1.05
 """After one of them fails the next rate is this much lower, the precision to which the rate was found; then twice as
 much each time, because a rate that was found in a quiet moment may be far too high."""
+
+KEEPS_UP = 1.10
+"""A launch that served more than a tenth slower than samples came had a queue that grew."""
 
 MOST_TRIES = 6
 WINDOW_S = 3.0
@@ -66,9 +69,10 @@ class Served:
 
 
 def keeps(goal: Goal, measurement: Measurement) -> bool:
-    """Whether one launch served everything with every latency limit kept."""
-    unfinished = measurement.sent.unfinished if measurement.sent else 0
-    return not unfinished and goal.excess(Point.of("", "", {}), measurement) == 0.0
+    """Whether one launch served everything as fast as it came, with every latency limit kept."""
+    sent = measurement.sent
+    served = sent is None or (not sent.unfinished and stats.throughput(measurement) >= sent.rate_per_s / KEEPS_UP)
+    return served and goal.excess(Point.of("", "", {}), measurement) == 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

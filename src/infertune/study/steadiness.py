@@ -13,8 +13,6 @@ from infertune.core.noise import Noise
 from infertune.core.records import (
     BuildJob,
     DescribeJob,
-    Examined,
-    ExamineJob,
     Feed,
     MeasureJob,
     Measurement,
@@ -24,11 +22,13 @@ from infertune.core.records import (
 )
 from infertune.core.seams import Clock, Executor, Target
 from infertune.edge.counters import Counters, counter_reader
+from infertune.measure.ceilings import product_model
 from infertune.measure.conditions import between
 from infertune.study.question import probe
 
 PLAN = Plan(warmup_s=0.25, min_time_s=0.75, min_count=20, cap_s=3.0)
 LAUNCHES = 3
+ROWS = 64  # of the product: a few milliseconds, so that the shortest window holds many requests
 TIMEOUT_S = 60.0
 
 GLANCE_S = 0.3
@@ -44,11 +44,9 @@ def examine(executor: Executor, target: Target) -> Noise | None:
     with tempfile.TemporaryDirectory(prefix="infertune-steadiness-") as folder:
         product, artifact = str(Path(folder) / "product.onnx"), str(Path(folder) / "artifact")
         Path(artifact).mkdir()
-        told = executor.run("", ExamineJob(model=None, threads=1, product=product), timeout_s=TIMEOUT_S)
-        if not devices or not isinstance(told, Examined):
-            return None
+        product_model(product, rows=ROWS)
         model = executor.run("", DescribeJob(path=product, shapes=()), timeout_s=TIMEOUT_S)
-        if not isinstance(model, Model):
+        if not devices or not isinstance(model, Model):
             return None
         point = target.space(model, devices[0], parse_goal("max throughput")).baselines[0].point
         built = executor.run(target.name, BuildJob(model=model, point=point, into=artifact), timeout_s=TIMEOUT_S)

@@ -83,7 +83,7 @@ def _examined(job: ExamineJob) -> Examined:
     from infertune.prepare.summary import summarise
 
     model = job.model
-    counted = summarise(model.path, dict(model.shapes), model.batch_symbol).arithmetic if model else None
+    counted = summarise(model.path, dict(model.shapes), model.batch_symbol).arithmetic
     return Examined(
         macs=counted.macs if counted else None,
         copy_bytes_per_s=copy_rate(MonotonicClock(), job.threads),
