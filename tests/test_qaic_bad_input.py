@@ -161,9 +161,8 @@ def test_an_sdk_or_a_card_that_cannot_be_used(
 def test_the_table_of_devices_tells_how_a_card_is(work: Path) -> None:
     listed = infertune(work, "devices", env={"QAIC_ROOT": str(work / "sdk")})
     (card,) = [line for line in listed.stdout.splitlines() if line.startswith("qaic ")]
-    assert re.search(
-        r"qid0 .*Cloud AI 100 Pro \(simulated\) +16 +32 GiB .*firmware 1\.19\.2, [\d.]+ C, [\d.]+ W +ready", card
-    )
+    assert re.search(r"qid0 .*Cloud AI 100 Pro \(simulated\) +16 +32 GiB .* +ready", card)
+    assert re.search(r"^qid0: firmware 1\.19\.2, [\d.]+ C, [\d.]+ W$", listed.stdout, re.MULTILINE)
 
 
 def test_without_an_sdk(work: Path) -> None:
@@ -224,7 +223,7 @@ def test_a_runner_without_permission_keeps_the_study(work: Path) -> None:
     install(work / "denied", card="pro", time_scale=0.0)
     whole = (work / "denied/exec/qaic-runner").read_text()
     says("exec/qaic-runner", DENIED)(work / "denied")
-    argv = ("tune", "m.onnx", "--target", "qaic", "--budget", "20s", "--trials", "2", "--out", "kept")
+    argv = ("tune", "m.onnx", "--target", "qaic", "--budget", "8s", "--trials", "2", "--out", "kept")
     env = {"QAIC_ROOT": str(work / "denied"), "INFERTUNE_CACHE": str(work / "cache")}
     done = infertune(work, *argv, env=env)
     assert done.returncode == 75

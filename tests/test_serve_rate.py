@@ -15,7 +15,7 @@ from infertune.study.measure import measure
 from infertune.study.study import Study
 from small_models import write_classifier
 
-EASY = ("--limit", "p99 < 500 ms", "--window", "0.2", "--set", "batch=1")
+EASY = ("--limit", "p99 < 500 ms", "--window", "0.1", "--set", "batch=1")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_rate_is_found_and_confirmed_three_times(tmp_path: Path, model: Path) 
 
 
 def test_a_person_reads_the_answer_in_words(tmp_path: Path, model: Path) -> None:
-    done = infertune(tmp_path, "serve-rate", "m.onnx", "--target", "openvino", *EASY, "--arrivals", "constant")
+    done = infertune(tmp_path, "serve-rate", "m.onnx", "--target", "onnxruntime", *EASY, "--arrivals", "constant")
     assert done.returncode == 0, done.stderr
     assert "samples/s arriving evenly, with p99 < 500 ms" in done.stdout
     assert "sent late p99" in done.stdout

@@ -34,14 +34,19 @@ def command(
             str(d.units),
             bytes_text(d.memory_bytes),
             ", ".join(d.precisions),
-            _state(d),
             d.health,
         )
         for d in found
     ]
-    stdout_console().print(
-        table(("target", "device", "what", "units", "memory", "precisions", "state", "health"), rows)
-    )
+    columns = ("target", "device", "what", "units", "memory", "precisions", "health")
+    console = stdout_console()
+    made = table(columns, rows)
+    for column in made.columns[: columns.index("units")]:
+        column.no_wrap = True  # on a narrow terminal the others are folded first
+    console.print(made)
+    for device in found:
+        if state := _state(device):
+            console.print(f"{device.name}: {state}")
 
 
 def _state(device: Device) -> str:
