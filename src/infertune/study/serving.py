@@ -25,7 +25,7 @@ from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
 from infertune.study.journal import Journal, Listener
 from infertune.study.measure import expand
-from infertune.study.question import Setting, chosen_targets, described, drivable, make_setting
+from infertune.study.question import Setting, chosen_targets, described, make_setting
 from infertune.study.study import Study
 from infertune.study.tuning import ask
 
@@ -202,7 +202,6 @@ def serve_rate(
     with ExitStack() as stack:
         store = stack.enter_context(open_store(Path(out)))
         targets = chosen_targets([asked.target] if asked.target else None, load)
-        drivable(targets, load)
         setting = make_setting(
             executor,
             model=described(executor, asked.model, asked.shapes, asked.batch_symbol, asked.inputs),
