@@ -13,7 +13,7 @@ tune: base ## tune BERT-base here, or MODEL=m.onnx [GOAL="min latency"] [SHAPE=s
 	@scripts/tune
 
 test: lint ## everything CI runs; the tests come last
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: dev ## ruff, mypy, and who may import whom
 	@$(BIN)/ruff check --quiet .

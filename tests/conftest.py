@@ -14,6 +14,9 @@ import pytest
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 """Threads that wait for each other over small matrices cost a busy machine minutes."""
 
+os.environ.pop("COLUMNS", None)
+"""pytest-xdist sets it in its workers, and the commands would wrap what they print at its width."""
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

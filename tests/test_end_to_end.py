@@ -169,7 +169,7 @@ def test_the_study_as_a_library(work: Path) -> None:
 def started(folder: Path, out: str, budget: str = "10m") -> subprocess.Popen[str]:
     """A study in the middle of its search, as soon as its record holds a launch."""
     process = subprocess.Popen(
-        argv("tune", "m.onnx", "--out", out, "--budget", budget),
+        argv("tune", "m.onnx", "--out", out, "--budget", budget, "--accept-noise"),
         cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
@@ -195,7 +195,7 @@ def test_kill_9_loses_nothing_recorded_and_the_study_goes_on(work: Path) -> None
     process.communicate(timeout=30)
     before = launches(work / "killed")
     assert any(isinstance(launch.outcome, Measurement) for launch in before)
-    done = infertune(work, "tune", "m.onnx", "--out", "killed", "--budget", "15s")
+    done = infertune(work, "tune", "m.onnx", "--out", "killed", "--budget", "15s", "--accept-noise")
     assert done.returncode == 0, done.stderr
     after = launches(work / "killed")
     assert after[: len(before)] == before and len(after) > len(before)

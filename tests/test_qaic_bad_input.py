@@ -223,7 +223,7 @@ def test_a_runner_without_permission_keeps_the_study(work: Path) -> None:
     install(work / "denied", card="pro", time_scale=0.0)
     whole = (work / "denied/exec/qaic-runner").read_text()
     says("exec/qaic-runner", DENIED)(work / "denied")
-    argv = ("tune", "m.onnx", "--target", "qaic", "--budget", "8s", "--trials", "2", "--out", "kept")
+    argv = ("tune", "m.onnx", "--target", "qaic", "--budget", "8s", "--trials", "1", "--out", "kept")
     env = {"QAIC_ROOT": str(work / "denied"), "INFERTUNE_CACHE": str(work / "cache")}
     done = infertune(work, *argv, env=env)
     assert done.returncode == 75

@@ -29,7 +29,8 @@ def test_a_rate_is_found_and_confirmed_three_times(tmp_path: Path, model: Path) 
     told = json.loads(done.stdout)
     assert told["format"] == "infertune.serve-rate/1" and told["arrivals"] == "poisson"
     assert told["rate_per_s"] > 0 and len(told["runs"]) == 3
-    assert all(run["p99_ms"] < 500 and run["unfinished"] == 0 for run in told["runs"])
+    kept = [run["p99_ms"] for run in told["runs"] if run["p99_ms"] is not None]  # a low rate may send too few for one
+    assert all(p99 < 500 for p99 in kept) and all(run["unfinished"] == 0 for run in told["runs"])
     assert any(probe["kept"] for probe in told["probes"])
     launches = history.launches(Study.open(tmp_path / "run").entries)
     final = [la.outcome for la in launches[-3:] if isinstance(la.outcome, Measurement)]
