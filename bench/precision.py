@@ -50,10 +50,10 @@ def main(budget: str, names: list[str]) -> None:
     print_conditions()
     for name in names:
         run = Path("runs") / f"precision-{name}-{budget}"
-        found = tune(model(name), goal=GOAL, shapes=SHAPES[name], budget=budget, out=run).answer
-        print_answer(name, found)
+        study = tune(model(name), goal=GOAL, shapes=SHAPES[name], budget=budget, out=run)
+        print_answer(name, study)
         if name == TRAINED:
-            print_bars(found)
+            print_bars(study.answer)
 
 
 if __name__ == "__main__":

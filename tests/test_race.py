@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +32,24 @@ def test_each_block_launches_fewer_of_the_best() -> None:
     sizes = [len(race.survivors(POINTS[:12], scores, blocks=block)) for block in range(6)]
     assert sizes == [12, 6, 6, 3, 3, 3]
     assert race.survivors(POINTS[:12], scores, blocks=3) == POINTS[:3]
+
+
+def test_on_a_steady_machine_who_is_behind_leaves_sooner() -> None:
+    scores = {p: [-0.01 * i] * 2 for i, p in enumerate(POINTS[:12])}
+    steady, noisy = (race.survivors(POINTS[:12], scores, 1, spread) for spread in (0.015, 0.06))
+    assert steady == POINTS[:1]  # a standard error of 1.5 %: 1 % behind is surely not 2 % ahead
+    assert noisy == POINTS[:6]
+    assert race.survivors(POINTS[:12], {p: [0.0] * 2 for p in POINTS[:12]}, 1, 0.015) == POINTS[:6], "equals go on"
+    assert race.entrants({p: [-0.02 * i] for i, p in enumerate(POINTS[:12])}, 0.01) == POINTS[:5]
+
+
+def test_the_spread_is_that_of_a_points_launches_and_not_between_points_or_from_odd_ones() -> None:
+    rng = np.random.default_rng(0)
+    launches = [(i + rng.normal(0.0, 0.02, 4)).tolist() for i in range(100)]
+    assert 0.018 < race.spread(launches) < 0.024
+    launches[0][0] -= 1.0
+    assert race.spread(launches) < 0.024
+    assert race.spread([[0.0], [0.0, 0.1]]) == race.TYPICAL_SPREAD
 
 
 def test_finalists_are_the_winner_and_what_ties_with_it() -> None:

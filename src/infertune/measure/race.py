@@ -1,14 +1,17 @@
 """The race: near-equal leaders measured again, interleaved, until few are left. Pure functions of what was measured.
 
-Sequential halving on all undisturbed launches so far (measurement.md A4), ranked by their Hodges-Lehmann centre.
-`SIZES`, `TIE` and the centre were chosen by simulation (docs/decisions/0010-measurement-protocol.md): 100 candidates,
-6 % noise, 20 % contaminated launches.
+Sequential halving on all undisturbed launches so far (measurement.md A4), ranked by their Hodges-Lehmann centre. Who is
+so far behind that noise does not explain it leaves sooner: a steady machine needs a shorter race than a noisy one.
+The figures were chosen by simulation (docs/decisions/0010-measurement-protocol.md): 100 candidates, 6 % noise, 20 %
+contaminated launches.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,7 +22,15 @@ SIZES = (12, 6, 6, 3, 3)
 """How many points each block launches at most: 30 launches in all."""
 
 FIELD = SIZES[0]
-ENTRY = math.log(1.30)  # only points whose screening score is this near the best enter
+ENTRY = math.log(1.30)  # only points whose screening score is this near the best enter,
+SURE_ENTRY = math.log(1.10)  # and those this near do, however steady the machine was: it may have drifted meanwhile
+WORTH = math.log(1.02)  # who cannot be this much better than the leader leaves
+SURE = 1.645  # standard errors: 95 %, one-sided
+
+TYPICAL_SPREAD = 0.06
+"""Standard deviation of log scores where nothing is known: what a shared machine showed (measurement.md A1)."""
+
+LEAST_REPEATS = 4
 TIE = math.log(1.01)  # finalists this near to the best are confirmed beside it
 MOST_FINALISTS = 2
 
@@ -36,21 +47,48 @@ def ranked(scores: Scores) -> list[Point]:
     return sorted(centres, key=lambda point: -centres[point])
 
 
-def entrants(scores: Scores) -> list[Point]:
-    """Who races, from screening scores (log scale, more is better)."""
+def spread(launches: Iterable[Sequence[float]]) -> float:
+    """Standard deviation of one launch's score, from points with several launches each: its upper limit at 90 %.
+
+    From the median distance between neighbours, so that a few odd launches and slow drift do not count. An estimate of
+    this kind from k distances has a standard error of 1.16 / sqrt(k) of itself (efficiency 37 %: Rousseeuw and Croux
+    1993).
+    """
+    apart = [abs(b - a) for of in launches for a, b in pairwise(of)]
+    if len(apart) < LEAST_REPEATS:
+        return TYPICAL_SPREAD
+    return statistics.median(apart) * 1.4826 / math.sqrt(2.0) * (1.0 + 1.28 * 1.16 / math.sqrt(len(apart)))
+
+
+def entrants(scores: Scores, spread: float = TYPICAL_SPREAD) -> list[Point]:
+    """Who races, from screening scores (log scale, more is better), whose standard deviation is ``spread``."""
     order = ranked(scores)
-    return [p for p in order[:FIELD] if _centre(scores, order[0]) - _centre(scores, p) <= ENTRY]
+    near = min(ENTRY, max(SURE_ENTRY, SURE * spread * math.sqrt(2.0)))
+    return [p for p in order[:FIELD] if _centre(scores, order[0]) - _centre(scores, p) <= near]
 
 
-def survivors(field: Sequence[Point], scores: Scores, blocks: int) -> list[Point]:
-    """Who is launched in block number ``blocks`` (from 0): the best of those that raced so far."""
+def survivors(field: Sequence[Point], scores: Scores, blocks: int, spread: float = math.inf) -> list[Point]:
+    """Who is launched in block number ``blocks`` (from 0): the best of those that raced so far.
+
+    Left out is also who is surely not better than the leader by `WORTH`, where a score has the standard deviation
+    ``spread``: selection with an indifference zone (Kim and Nelson 2001).
+    """
     size = SIZES[min(blocks, len(SIZES) - 1)]
-    return ranked({point: scores[point] for point in field})[:size]
+    order = ranked({point: scores[point] for point in field})[:size]
+    return [p for p in order if p == order[0] or _may_be_better(scores, p, order[0], spread)]
 
 
-def decided(field: Sequence[Point], blocks: int) -> bool:
-    """True when another block would not change who is confirmed."""
-    return len(field) <= 1 or blocks >= len(SIZES)
+def _may_be_better(scores: Scores, rival: Point, leader: Point, spread: float) -> bool:
+    error = spread * math.sqrt(1.0 / len(scores[rival]) + 1.0 / len(scores[leader]))
+    return _centre(scores, leader) - _centre(scores, rival) + WORTH < SURE * error
+
+
+def decided(field: Sequence[Point], blocks: int, *, settled: bool = True) -> bool:
+    """True when another block would not change who is confirmed.
+
+    A single point races on, too, while it is not ``settled`` whether it keeps the goal's limits.
+    """
+    return not field or (len(field) == 1 and settled) or blocks >= len(SIZES)
 
 
 def finalists(field: Sequence[Point], scores: Scores, safe: Collection[Point] = ()) -> list[Point]:

@@ -28,7 +28,7 @@ def faithful_leaders(loop: Loop, scores: Mapping[Point, Sequence[float]]) -> lis
     The search asks too, before each step: what comes near the lead is checked before more time goes to its kind.
     """
     while True:
-        field = racing.entrants({p: s for p, s in scores.items() if loop.feasible(p)})
+        field = racing.entrants({p: s for p, s in scores.items() if loop.feasible(p)}, loop.spread())
         doubtful = next((p for p in field if not trusted(loop, p)), None)
         if doubtful is None or loop.stop():
             return field

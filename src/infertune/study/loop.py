@@ -86,6 +86,14 @@ class Loop:
                 found.setdefault(launch.point, []).append(launch)
         return {p: [self.score(la) for la in self.usable(all_) or all_] for p, all_ in found.items()}
 
+    def spread(self) -> float:
+        """How much the scores of one point differ between launches so far."""
+        found: dict[Point, list[float]] = {}
+        for launch in self.usable(self.launches("screen", "race", "anchor")):
+            if isinstance(launch.outcome, Measurement):
+                found.setdefault(launch.point, []).append(self.score(launch))
+        return racing.spread(found.values())
+
     def score(self, launch: Launch) -> float:
         assert isinstance(launch.outcome, Measurement)
         return self.setting.goal.score(launch.outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from infertune.core import stats, verdict
 from infertune.core.space import Point
@@ -22,16 +23,30 @@ def race(loop: Loop) -> list[Point]:
     loop.repeat_disturbed(until - planning.RACE_SHARE * loop.budget_s)
     field = faithful_leaders(loop, loop.scores())
     until, blocks = loop.budget_s - loop.confirm_reserve_s(field), 0
-    while not racing.decided(field, blocks):
+    while not racing.decided(field, blocks, settled=_settled(loop, field)):
         runners = loop.affordable_part(field, loop.plans.race, until)
-        if len(runners) < 2:
+        if not runners or (len(runners) < len(field) and len(runners) < 2):
             break
         loop.repeated_block(runners, "race", blocks, loop.plans.race, until)
         blocks += 1
         if loop.stop():
             break
-        field = racing.survivors(runners, loop.scores(), blocks)
+        field = _survivors(loop, runners, blocks) or faithful_leaders(loop, loop.scores())
     return _finalists(loop, field)
+
+
+def _settled(loop: Loop, field: Sequence[Point]) -> bool:
+    """Whether the leader surely keeps the goal's limits."""
+    scores = loop.scores()
+    leaders = racing.ranked({point: scores[point] for point in field})[:1]
+    return all(loop.standing(leader).state == "within" for leader in leaders)
+
+
+def _survivors(loop: Loop, runners: Sequence[Point], blocks: int) -> list[Point]:
+    """Those that do not break a limit; none of them leaves for being behind a leader that may break one yet."""
+    kept = [p for p in runners if loop.feasible(p)]
+    spread = loop.spread() if _settled(loop, kept) else math.inf
+    return racing.survivors(kept, loop.scores(), blocks, spread)
 
 
 def _within_reach(loop: Loop, field: list[Point]) -> list[Point]:
