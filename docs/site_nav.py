@@ -31,6 +31,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 """Section -> pages in order; a pattern takes whatever no earlier line took."""
 
 
+SAMPLE = "sample/report.html"
+"""A real study's report, where `make sample-report` made one."""
+
+
 def pages(docs: Path) -> dict[str, list[str]]:
     """Section -> pages that exist, each page once."""
     taken = {HOME}
@@ -50,8 +54,9 @@ def _matching(docs: Path, patterns: tuple[str, ...]) -> Iterator[str]:
 
 def on_config(config: Any) -> Any:
     """mkdocs calls this before it looks at the navigation."""
-    sections = pages(Path(config["docs_dir"]))
-    config["nav"] = [{"infertune": HOME}, *({section: names} for section, names in sections.items())]
+    docs = Path(config["docs_dir"])
+    sample = [{"Sample report": SAMPLE}] if (docs / SAMPLE).is_file() else []
+    config["nav"] = [{"infertune": HOME}, *({section: names} for section, names in pages(docs).items()), *sample]
     return config
 
 

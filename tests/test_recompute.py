@@ -39,7 +39,8 @@ def _audited(entry: Entry) -> Entry:
     launch = entry.event
     if not isinstance(launch, Launch) or not isinstance(launch.outcome, Measurement):
         return entry
-    return replace(entry, event=replace(launch, flags=audit.flags(launch.outcome, Plan(min_count=500))))
+    plan = Plan(min_count=500)
+    return replace(entry, event=replace(launch, flags=audit.flags(launch.outcome, plan), plan=plan))
 
 
 @pytest.fixture
@@ -156,7 +157,17 @@ def test_a_flag_that_was_taken_off_is_found(run: Path, tmp_path: Path) -> None:
     write_files(Study.open(forged))
     first = next(d for d in recompute(forged).differences if d.where.startswith("flags"))
     assert first.where == "flags of launch 3"
-    assert (first.told, first.recomputed) == ("not_steady", "not_warmed, not_steady")
+    assert (first.told, first.recomputed) == ("not_steady, few_samples", "not_warmed, not_steady, few_samples")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_too_few_requests_are_judged_where_the_record_tells_the_plan(tmp_path: Path, told: bool) -> None:
+    plan = Plan(min_count=0) if told else None
+    entries = [replace(e, event=replace(e.event, plan=plan)) if isinstance(e.event, Launch) else e for e in studied()]
+    record(tmp_path / "run", entries)
+    write_files(Study.open(tmp_path / "run"))
+    wrong = [d for d in recompute(tmp_path / "run").differences if "few_samples" in d.told]
+    assert bool(wrong) == told
 
 
 def test_a_record_altered_in_place_is_damaged(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,9 +59,15 @@ def test_max_rate_is_tuned_for_and_the_winner_served(tmp_path: Path, model: Path
     assert done.returncode == 0, done.stderr
     assert "the highest rate at which they may arrive" in done.stdout
     assert "from arrival, at random times" in done.stdout
+    told = json.loads((tmp_path / "run" / "result.json").read_text())["confirmed"]
+    assert told["rate_per_s"]["value"] > 0.5 * told["throughput_per_s"]["value"], "what arrives is what is served"
     served = infertune(tmp_path, "serve-rate", "run", "--limit", "p90 < 50 ms", "--window", "0.2")
     assert served.returncode == 0, served.stderr
     assert "sustains" in served.stdout
+    assert infertune(tmp_path, "export", "run", "-o", "bundle").returncode == 0
+    verified = infertune(tmp_path, "verify", "bundle", "--launches", "1", "--window", "0.2", "--json")
+    kept = json.loads(verified.stdout)["ratio"]["value"]
+    assert 1 / 3 < kept < 3, "driven by arrivals again: a closed loop serves several times that rate"
 
 
 def test_measure_takes_arrivals(tmp_path: Path, model: Path) -> None:

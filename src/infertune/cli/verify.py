@@ -88,14 +88,10 @@ def _recompute(folder: Path, *, as_json: bool) -> None:
 
 def agreement(found: Recomputed) -> str:
     """One line: what was computed anew."""
-    from infertune.core import audit, words
+    from infertune.core import words
 
     numbers, launches = words.counted(found.numbers, "number"), words.counted(found.launches, "launch")
-    unknown = ", ".join(sorted(audit.OF_THE_PLAN))
-    return (
-        f"{numbers} of {launches} recomputed from the raw samples: all agree, and so do the launches' flags "
-        f"(but for {unknown}, which needs the plan)"
-    )
+    return f"{numbers} of {launches} recomputed from the raw samples: all agree, and so do the launches' flags"
 
 
 def _drifted(folder: Path, found: Recomputed) -> DriftError:

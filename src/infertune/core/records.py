@@ -259,7 +259,10 @@ winner and variants of it, to see what its knobs bring; such launches neither ch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """One measured run in a fresh worker process: the statistical unit."""
+    """One measured run in a fresh worker process: the statistical unit.
+
+    ``plan`` is how it was measured; records of infertune before 0.2 do not tell.
+    """
 
     point: Point
     purpose: Purpose
@@ -267,6 +270,7 @@ class Launch:
     outcome: Outcome
     flags: tuple[str, ...]
     wall_s: float
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,6 +161,7 @@ def interval_json(found: Interval) -> Json:
 def figures_json(found: Figures) -> Json:
     return {
         "throughput_per_s": interval_json(found.throughput),
+        "rate_per_s": None if found.arrivals == "closed" else interval_json(found.value),
         "p50_ms": found.p50_ms,
         "p90_ms": found.p90_ms,
         "p90_at_most_ms": found.p90_at_most_ms,

@@ -142,14 +142,12 @@ class Bench:
     def measure(self, point: Point, artifact: Artifact, purpose: Purpose, block: int, plan: Plan) -> Launch:
         """One launch, recorded nowhere. May run in any thread."""
         question = self._setting.question
-        plan = replace(plan, load=_own_schedule(plan.load, question.seed, block))
+        plan = replace(plan, load=own_schedule(plan.load, question.seed, block))
         job = MeasureJob(model=question.model, point=point, artifact=artifact.path, plan=plan, feed=question.feed)
         if purpose == "confirm":
             job = replace(job, recheck=self._recheck(point, block), repeats=0 if block else repeats.MOST)
         began = self._clock.now_ns()
-        reply = self._executor.run(
-            point.target, job, timeout_s=LAUNCH_TIMEOUT_S + (50 if plan.load.searches else 5) * plan.cap_s
-        )
+        reply = self._executor.run(point.target, job, timeout_s=launch_timeout_s(plan))
         outcome = reply if isinstance(reply, Measurement | Failed) else _unexpected(reply)
         return Launch(
             point=point,
@@ -158,6 +156,7 @@ class Bench:
             outcome=outcome,
             flags=audit.flags(outcome, plan) if isinstance(outcome, Measurement) else (),
             wall_s=(self._clock.now_ns() - began) / 1e9,
+            plan=plan,
         )
 
     def record_failed_build(self, point: Point, failed: Failed) -> None:
@@ -258,7 +257,12 @@ class Bench:
         raise device_lost(point.device, refused)
 
 
-def _own_schedule(load: Load, seed: int, block: int) -> Load:
+def launch_timeout_s(plan: Plan) -> float:
+    """A launch that looks for a rate measures many windows."""
+    return LAUNCH_TIMEOUT_S + (50 if plan.load.searches else 5) * plan.cap_s
+
+
+def own_schedule(load: Load, seed: int, block: int) -> Load:
     """Every block has arrivals of its own, the same for all points in it."""
     return replace(load, seed=1000 * seed + block) if load.is_open else load
 

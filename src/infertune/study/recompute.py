@@ -49,7 +49,7 @@ class Recomputed:
 def recompute(folder: str | Path) -> Recomputed:
     """Compute what the files beside a record say once more, and compare: bit by bit, paths aside.
 
-    Flags are audited anew but for those of `audit.OF_THE_PLAN`, whose plan the record does not keep. Raises what
+    Flags are audited anew; those of `audit.OF_THE_PLAN` only where the record tells the launch's plan. Raises what
     `read_entries` raises, `NotFoundError` for a missing file, `DataError` for one that cannot be read.
     """
     folder = Path(folder)
@@ -162,12 +162,13 @@ def _cells(text: str) -> list[list[str]]:
 def _in_flags(entries: Sequence[Entry]) -> Iterator[Difference]:
     for number, launch in enumerate(history.launches(entries), start=1):
         if isinstance(launch.outcome, Measurement):
-            told, found = _audited(launch.flags), _audited(audit.flags(launch.outcome, _ANY))
-            yield from _unequal(f"flags of launch {number}", told, found)
+            found = audit.flags(launch.outcome, launch.plan or _ANY)
+            unknown = frozenset[str]() if launch.plan else audit.OF_THE_PLAN
+            yield from _unequal(f"flags of launch {number}", *(_but(unknown, of) for of in (launch.flags, found)))
 
 
-def _audited(flags: Sequence[str]) -> str:
-    return ", ".join(flag for flag in flags if flag not in audit.OF_THE_PLAN) or "none"
+def _but(unknown: frozenset[str], flags: Sequence[str]) -> str:
+    return ", ".join(flag for flag in flags if flag not in unknown) or "none"
 
 
 def _unequal(where: str, told: str, recomputed: str) -> Iterator[Difference]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from infertune.core import audit, drift, stats
 from infertune.core.drift import Basis
 from infertune.core.errors import NotFoundError, NothingFeasible
+from infertune.core.goal import load_for, parse_goal
+from infertune.core.load import CLOSED, Load
 from infertune.core.records import Device, Failed, Interval, MeasureJob, Measurement, Named, Plan
 from infertune.core.seams import Executor
 from infertune.core.space import Point
@@ -17,7 +19,7 @@ from infertune.edge.host import host_facts
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
 from infertune.export.bundle import Promise, read_bundle
-from infertune.study.bench import LAUNCH_TIMEOUT_S
+from infertune.study.bench import launch_timeout_s, own_schedule
 from infertune.study.question import probe
 from infertune.targets import find_target
 
@@ -33,6 +35,7 @@ OnBlock = Callable[[int, Interval], None]
 class Verdict:
     """What verifying a bundle found.
 
+    Throughput is what was served at the highest rate that keeps the limits where the goal is ``max rate``.
     ``ratio`` is measured / promised throughput, ``relative`` the same with the machine's drift cancelled by ``basis``
     (equal to ``ratio`` where nothing cancels it). ``kept`` says whether either reaches 1 - tolerance; ``settled``
     whether the whole interval that decided lies on one side of it. ``changes`` says what is different from then.
@@ -63,14 +66,15 @@ class _Trial:
     ours: list[Measurement]
     theirs: list[Measurement]
 
-    def launch(self, executor: Executor, point: Point) -> Measurement:
+    def launch(self, executor: Executor, point: Point, block: int) -> Measurement:
         model, artifact = self.promised.model, self.artifact
         anchor = self.promised.anchor
         if anchor is not None and anchor.folder and point == anchor.point:
             artifact = str(Path(self.artifact, anchor.folder))
             model = replace(model, path=str(Path(artifact, Path(model.path).name)))
-        job = MeasureJob(model=model, point=point, artifact=artifact, plan=self.plan, feed=self.promised.feed)
-        reply = executor.run(point.target, job, timeout_s=LAUNCH_TIMEOUT_S + 5 * self.plan.cap_s)
+        plan = replace(self.plan, load=own_schedule(self.plan.load, 0, block))
+        job = MeasureJob(model=model, point=point, artifact=artifact, plan=plan, feed=self.promised.feed)
+        reply = executor.run(point.target, job, timeout_s=launch_timeout_s(plan))
         if isinstance(reply, Measurement) and reply.latencies_ns:
             return reply
         why = reply.message if isinstance(reply, Failed) else "no request completed"
@@ -85,8 +89,9 @@ class _Trial:
             pairs.append((self.theirs, self.other, self.promised.point))
         elif self.promised.anchor is not None:
             pairs.append((self.theirs, self.executor, self.promised.anchor.point))
-        for into, executor, point in pairs[:: 1 - 2 * (len(self.ours) % 2)]:
-            into.append(self.launch(executor, point))
+        number = len(self.ours)
+        for into, executor, point in pairs[:: 1 - 2 * (number % 2)]:
+            into.append(self.launch(executor, point, number))
 
     # ------------------------------------------------------------ readings
 
@@ -117,9 +122,9 @@ class _Trial:
         return drift.relative(alone, self.promised.anchor.throughput.value)
 
 
-def plan(window_s: float = WINDOW_S) -> Plan:
-    """As the confirmation measures, with a window of ``window_s``."""
-    return Plan(warmup_s=window_s / 4, min_time_s=window_s, min_count=20, cap_s=5 * window_s)
+def plan(window_s: float = WINDOW_S, load: Load = CLOSED) -> Plan:
+    """As the confirmation measures, with a window of ``window_s``; a launch that looks for a rate takes several."""
+    return Plan(warmup_s=window_s / 4, min_time_s=window_s, min_count=20, cap_s=5 * window_s, load=load)
 
 
 def verify(
@@ -150,7 +155,7 @@ def verify(
     trial = _Trial(
         promised=promised,
         artifact=str(folder),
-        plan=plan(window_s),
+        plan=plan(window_s, load_for(parse_goal(promised.goal))),
         executor=here,
         other=other,
         basis=_basis(promised, other, device_changes),
