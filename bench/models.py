@@ -20,15 +20,14 @@ SHAPES = {"bert-base": {"sequence_length": 128}, "minilm-l6": {"sequence_length"
 
 
 def protocol(study: Study) -> str:
-    """What the study spent beyond one launch of each point that the search asked for, and of each baseline."""
+    """What the study spent beyond one launch of each point that it measured, baselines among them."""
     once: set[Point] = set()
     taken: dict[str, float] = {}
     for launch in history.launches(study.entries):
-        first = launch.purpose == "screen" and launch.point not in once
-        once.add(launch.point)
-        if not first:
+        if launch.point in once:
             name = "repeats" if launch.purpose == "screen" else launch.purpose
             taken[name] = taken.get(name, 0.0) + launch.wall_s
+        once.add(launch.point)
     budget = [e.event.budget_s for e in study.entries if isinstance(e.event, Opened)][-1]
     parts = ", ".join(f"{name} {wall:.0f} s" for name, wall in taken.items())
     whole = sum(taken.values())

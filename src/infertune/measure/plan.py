@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from infertune.core import percentiles
+from infertune.core import percentiles, stats
 from infertune.core.goal import Goal, latency_percent
 from infertune.core.load import CLOSED, Load
 from infertune.core.records import Plan
@@ -22,9 +22,10 @@ CONFIRM_SHARE_MOST = 0.65  # where even the least number of blocks does not fit 
 OVERTIME_S = 8.0  # past the budget, only to complete the least number of confirmation blocks
 RACE_SHARE = 0.12
 CHECK_SHARE = 0.10  # at most, for checking the outputs of finalists before they are confirmed
-BEHIND = math.log(1.10)  # a baseline all of whose launches are this far behind the best baseline is not the best one
+BEHIND = math.log(1.10)  # a difference that more confirmation launches are worth while one odd launch hides it
 _SHORTEST_WINDOW_S = 0.4
 _LONGEST_WINDOW_S = 2.5
+_USUAL_S = 300.0  # budgets from here on are not short
 _LONGEST_FOR_COUNT_S = 60.0
 SPARE = 1.6  # requests beyond a percentile's floor: the floor itself allows not one of them over the limit
 
@@ -41,13 +42,16 @@ class Plans:
 def plans(budget_s: float, load: Load = CLOSED) -> Plans:
     """Full windows for budgets from five minutes on; shorter caps below, so that no point eats the budget.
 
-    A launch that looks for a rate measures several windows, one per rate, so its caps are those of each of them.
+    Launches differ from each other by more than windows of one launch do, so windows stay short; confirmation takes
+    longer ones only where the budget is longer too. A launch that looks for a rate measures several windows, one per
+    rate, so its caps are those of each of them.
     """
-    scale = min(1.0, budget_s / 300.0)
+    scale = min(1.0, budget_s / _USUAL_S)
     cap = max(1.0, 2.5 * scale)
+    window = min(_LONGEST_WINDOW_S, max(1.0, budget_s / _USUAL_S))
     screen = Plan(warmup_s=0.25, min_time_s=0.75, min_count=20, cap_s=cap, load=load)
-    race = Plan(warmup_s=0.25, min_time_s=0.75, min_count=30, cap_s=1.5 * cap, load=load)
-    confirm = Plan(warmup_s=0.3, min_time_s=1.0, min_count=20, cap_s=2 * cap, load=load)
+    race = Plan(warmup_s=0.25, min_time_s=0.75, min_count=20, cap_s=cap, load=load)
+    confirm = Plan(warmup_s=0.3, min_time_s=window, min_count=20, cap_s=2 * cap, load=load)
     return Plans(screen=screen, race=race, confirm=confirm)
 
 
@@ -63,29 +67,37 @@ def confirm_reserve_s(budget_s: float, overheads_s: list[float], plan: Plan) -> 
 
 
 def confirm_plan(plan: Plan, left_s: float, overheads_s: list[float], *, blocks: int, count: int) -> Plan:
-    """The confirmation's plan with its window stretched or shortened so that ``blocks`` blocks fit into ``left_s``.
+    """The confirmation's plan with its window shortened where ``blocks`` blocks would not fit into ``left_s``.
 
-    ``count`` requests are waited for in every launch if time allows.
+    ``count`` requests are waited for in every launch as long as time allows.
     """
     if not overheads_s:
         return plan
-    window = (left_s / blocks - sum(overheads_s)) / len(overheads_s)
-    window = min(_LONGEST_WINDOW_S, max(_SHORTEST_WINDOW_S, window))
-    most = min(_LONGEST_FOR_COUNT_S, max(2 * window, 1.0))
+    room = (left_s / blocks - sum(overheads_s)) / len(overheads_s)
+    window = max(_SHORTEST_WINDOW_S, min(plan.min_time_s, room))
+    most = max(2 * window, 1.0, min(room, _LONGEST_FOR_COUNT_S if count > plan.min_count else 0.0))
     return replace(plan, min_time_s=window, min_count=max(plan.min_count, count), cap_s=most)
 
 
 def requests_per_launch(goal: Goal) -> int:
-    """How many requests each confirmation launch needs so that all together can say whether the goal's limits hold."""
+    """How many requests each confirmation launch needs so that all together can say what the goal asks.
+
+    That is whether its limits hold, and the percentile that it is about.
+    """
     known = ((latency_percent(limit.metric), limit.confidence) for limit in goal.limits)
-    floors = [percentiles.floor(percent, confidence) for percent, confidence in known if percent is not None]
-    return math.ceil(SPARE * max(floors, default=0) / CONFIRM_BLOCKS)
+    floors = [SPARE * percentiles.floor(percent, confidence) for percent, confidence in known if percent is not None]
+    told = (latency_percent(metric) for metric in goal.metrics)
+    floors += [stats.percentile_floor(percent) for percent in told if percent is not None]
+    return math.ceil(max(floors, default=0) / CONFIRM_BLOCKS)
 
 
 def clearly_behind(scores: Mapping[Point, Sequence[float]]) -> set[Point]:
-    """Points whose best launch is more than `BEHIND` worse than the worst launch of the best of them."""
+    """Points all of whose launches are worse than all of the best of them.
+
+    Of equal ones that happens to one in twenty with three launches each, and then it makes no difference.
+    """
     whole = {point: of for point, of in scores.items() if len(of) >= LEAST_BLOCKS}
     if not whole:
         return set()
-    bar = min(max(whole.values(), key=statistics.median)) - BEHIND
+    bar = min(max(whole.values(), key=statistics.median))
     return {point for point, of in whole.items() if max(of) < bar}
