@@ -17,7 +17,8 @@ from infertune.core.errors import CreateError, UsageError
 from infertune.core.records import Feed
 from infertune.prepare.inputs import make_inputs
 from infertune.prepare.load import describe
-from infertune.prepare.shapes import bind_batch, evaluate, parse_shapes
+from infertune.prepare.shapes import bind, bind_batch, evaluate, parse_shapes
+from infertune.prepare.symbols import Naming
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,24 @@ def test_every_binding_survives_its_spelling(shapes: dict[str, int]) -> None:
 )
 def test_formulas(formula: str, value: int | None) -> None:
     assert evaluate(formula, {"a": 7, "b": 3}) == value
+
+
+DECODER = Naming(
+    inputs=(("b", "sequence_length"), ("b", "total_sequence_length"), ("b", 4, "past_sequence_length", 32)),
+    outputs=(),
+    batch_symbol="b",
+    fixed_batch=1,
+)
+
+
+def test_a_decoders_total_follows_and_is_not_asked_for() -> None:
+    with pytest.raises(UsageError) as caught:
+        bind(DECODER, {})
+    assert "total" not in caught.value.message
+    assert "--shape sequence_length=1 --shape past_sequence_length=127" in caught.value.hint
+    assert bind(DECODER, {"sequence_length": 1, "past_sequence_length": 127})["total_sequence_length"] == 128
+    given = {"sequence_length": 1, "past_sequence_length": 0, "total_sequence_length": 9}
+    assert bind(DECODER, given)["total_sequence_length"] == 9
 
 
 def outputs(path: str, made: dict[str, np.ndarray]) -> list[np.ndarray]:

@@ -240,6 +240,22 @@ def test_an_unfaithful_precision_never_wins(tmp_path: Path) -> None:
     assert any(c.fidelity.cosine < 0.99 for c in lab.events(Checked) if isinstance(c, Checked))
 
 
+def test_where_time_reaches_for_unfaithful_points_only_the_default_is_the_answer(tmp_path: Path) -> None:
+    """The default was launched as the anchor: it is a point that can be chosen like others."""
+
+    def fails(job: Job) -> Failed | None:
+        explicit = isinstance(job, MeasureJob) and job.point["preset"] == "explicit"
+        return Failed(stage="measure", kind="crash", message="Boom") if explicit else None
+
+    def error(point: Point) -> float:
+        return 1.0 if point.target == "openvino" else 0.0
+
+    lab = Laboratory(tmp_path, fails=fails, error=error)
+    found = answer(lab.run())
+    assert found.status == "ok" and found.winner is not None and found.confirmed
+    assert found.winner["preset"] == "default" and found.winner.target == "onnxruntime"
+
+
 def test_limits_are_kept(tmp_path: Path) -> None:
     limit_ms = 60.0
     found = answer(Laboratory(tmp_path, goal=f"max throughput, p50 < {limit_ms} ms").run())

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 LARGEST_DIM = 2**31 - 1
 LONGEST_FORMULA = 200
+FORMULAS = {"total_sequence_length": "past_sequence_length + sequence_length"}
+"""What exporters of decoders mean by a name without saying so; a value that is given counts all the same."""
+
 _EXAMPLE = "write SYMBOL=NUMBER, for example --shape sequence_length=128"
 
 
@@ -49,8 +52,14 @@ def bind(naming: Naming, given: Mapping[str, int]) -> dict[str, int]:
     """
     bound = bind_known(naming, given)
     if unresolved := [s for s in naming.symbols if s not in bound and s != naming.batch_symbol]:
-        raise _unresolved(unresolved)
+        rest = {**bound, **dict.fromkeys(unresolved, 1)}
+        follows = {s for s in unresolved if _computed(s, {k: v for k, v in rest.items() if k != s}) is not None}
+        raise _unresolved([s for s in unresolved if s not in follows], naming)
     return bound
+
+
+def _computed(symbol: str, bound: Mapping[str, int]) -> int | None:
+    return evaluate(FORMULAS.get(symbol, symbol), bound)
 
 
 def bind_known(naming: Naming, given: Mapping[str, int]) -> dict[str, int]:
@@ -64,7 +73,7 @@ def bind_known(naming: Naming, given: Mapping[str, int]) -> dict[str, int]:
     bound = dict(given)
     for symbol in naming.symbols:
         if symbol not in bound and symbol != naming.batch_symbol:
-            computed = evaluate(symbol, bound)
+            computed = _computed(symbol, bound)
             bound |= {} if computed is None else {symbol: computed}
     return bound
 
@@ -78,9 +87,10 @@ def _check_value(symbol: str, value: int) -> None:
         )
 
 
-def _unresolved(symbols: Sequence[str]) -> UsageError:
+def _unresolved(symbols: Sequence[str], naming: Naming) -> UsageError:
     several = len(symbols) > 1
-    options = " ".join(_option(f"{s}={_likely(s)}") for s in symbols)
+    decodes = any("past" in symbol.lower() for symbol in symbols)
+    options = " ".join(_option(f"{s}={_next_token(s) if decodes else _likely(s, naming)}") for s in symbols)
     return UsageError(
         "unresolved-symbols",
         f"{'these symbols have' if several else 'this symbol has'} no value: {quoted(', '.join(symbols), 400)}",
@@ -92,8 +102,27 @@ def _option(assignment: str) -> str:
     return f"--shape {assignment}" if re.fullmatch(r"[\w.=]+", assignment) else f"--shape '{assignment}'"
 
 
-def _likely(symbol: str) -> int:
-    return 224 if re.search(r"height|width|^[hw]$|\.[23]$", symbol, re.IGNORECASE) else 128
+SIDE = 224
+LENGTH = 128
+
+
+def _likely(symbol: str, naming: Naming) -> int:
+    """A usual size: of a side of an image, by its name or its place, or else of a sequence."""
+    named = re.search(r"height|width|^[hw]$", symbol, re.IGNORECASE)
+    return SIDE if named or any(symbol in _sides(dims) for dims in naming.inputs) else LENGTH
+
+
+def _sides(dims: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The dimensions that are an image's height and width: beside one or three channels, in either order."""
+    if len(dims) == 4 and dims[1] in (1, 3):
+        return dims[2:]
+    return dims[1:3] if len(dims) == 4 and dims[3] in (1, 3) else ()
+
+
+def _next_token(symbol: str) -> int:
+    """A decoder at its 128th token."""
+    kinds = {"past": LENGTH - 1, "total": LENGTH, "seq": 1}
+    return next((size for kind, size in kinds.items() if kind in symbol.lower()), LENGTH)
 
 
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {

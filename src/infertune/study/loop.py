@@ -79,20 +79,21 @@ class Loop:
         return [la for la in launches if self.noise == "accept" or not audit.contaminated(la.flags)]
 
     def scores(self) -> dict[Point, list[float]]:
-        """Scores of every point's screen and race launches; disturbed ones only where a point has no others."""
-        found: dict[Point, list[Launch]] = {}
-        for launch in self.launches("screen", "race"):
-            if isinstance(launch.outcome, Measurement):
-                found.setdefault(launch.point, []).append(launch)
+        """Scores of every point's launches but the fresh ones; disturbed ones only where a point has no others."""
+        found = self._chosen_from()
         return {p: [self.score(la) for la in self.usable(all_) or all_] for p, all_ in found.items()}
 
     def spread(self) -> float:
         """How much the scores of one point differ between launches so far."""
-        found: dict[Point, list[float]] = {}
-        for launch in self.usable(self.launches("screen", "race", "anchor")):
+        return racing.spread([self.score(la) for la in self.usable(all_)] for all_ in self._chosen_from().values())
+
+    def _chosen_from(self) -> dict[Point, list[Launch]]:
+        """What choosing goes by; the anchor is a point like others, and its launches tell how fast it is."""
+        found: dict[Point, list[Launch]] = {}
+        for launch in self.launches("screen", "race", "anchor"):
             if isinstance(launch.outcome, Measurement):
-                found.setdefault(launch.point, []).append(self.score(launch))
-        return racing.spread(found.values())
+                found.setdefault(launch.point, []).append(launch)
+        return found
 
     def score(self, launch: Launch) -> float:
         assert isinstance(launch.outcome, Measurement)
@@ -107,7 +108,7 @@ class Loop:
 
     def standing(self, point: Point) -> Standing:
         """How the point's launches so far stand to the limits; `WITHIN` for none."""
-        own = [la for la in self.launches("screen", "race") if la.point == point]
+        own = self._chosen_from().get(point, [])
         measured = [la.outcome for la in self.usable(own) or own if isinstance(la.outcome, Measurement)]
         return standing(self.setting.goal, point, measured) if measured else WITHIN
 

@@ -29,11 +29,13 @@ def worst_cosine(ours: Array, theirs: Array) -> float:
     """The least cosine similarity over samples (first axis); scalars and vectors count as one sample."""
     if ours.ndim < 2:
         return cosine(ours, theirs)
-    return min(cosine(a, b) for a, b in zip(ours, theirs, strict=True))
+    return min((cosine(a, b) for a, b in zip(ours, theirs, strict=True)), default=1.0)
 
 
 def agreement(ours: Array, theirs: Array) -> float:
-    """Share of positions along the last axis whose largest element is the same one."""
+    """Share of positions along the last axis whose largest element is the same one; 1 where there is nothing."""
+    if not ours.size:
+        return 1.0
     return float(np.mean(np.argmax(ours, axis=-1) == np.argmax(theirs, axis=-1)))
 
 
