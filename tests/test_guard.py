@@ -69,6 +69,14 @@ def test_what_was_wrong_is_told_as_a_failure(tmp_path: Path) -> None:
     assert told.example["precision"] == "bf16"
 
 
+def test_baselines_of_one_wrong_arithmetic_fail_for_one_reason(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path, rate=five_times_faster, error=wrong_in("runtime", 2.0))
+    found = answer(lab.run())
+    wrong = [group for group in found.failures if group.kind == "output"]
+    assert len(wrong) == 1 and wrong[0].count >= 3 and wrong[0].message.startswith("fidelity")
+    assert any("wrong outputs on seeded inputs" in caveat for caveat in found.caveats)
+
+
 def test_a_goal_may_ask_for_less(tmp_path: Path) -> None:
     lab = Laboratory(tmp_path, rate=five_times_faster, error=broken, goal="max throughput, fidelity > 0.1")
     found = answer(lab.run())

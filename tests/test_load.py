@@ -22,6 +22,7 @@ from infertune.core import wire
 from infertune.core.errors import DataError, InfertuneError, NotFoundError, UsageError
 from infertune.core.records import Model
 from infertune.prepare.load import describe
+from infertune.prepare.symbols import Port, name_dims
 
 
 def refused(path: str | Path, **shapes: int) -> InfertuneError:
@@ -62,6 +63,7 @@ def test_a_text_model(tmp_path: Path) -> None:
         ((None, 3, 8, 8), "batch", 1),
         (("unk__7", 3), "unk__7", 1),
         (("p2o.DynamicDimension.0", 3, 8, 8), "p2o.DynamicDimension.0", 1),
+        (("DynamicDimension.0", 3, 8, 8), "DynamicDimension.0", 1),
         ((-1, 3), "batch", 1),
         ((100,), None, 1),
         ((), None, 1),
@@ -71,6 +73,22 @@ def test_a_text_model(tmp_path: Path) -> None:
 def test_the_batch_is_axis_0(tmp_path: Path, dims: tuple[int | str | None, ...], batch: str | None, fixed: int) -> None:
     model = described(tiny.relu(*dims), tmp_path)
     assert (model.batch_symbol, model.fixed_batch, model.shapes) == (batch, fixed, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "dims", "named"),
+    [
+        ("state", (2, None, 128), (2, "batch", 128)),
+        ("h", (1, None, 64), (1, "batch", 64)),
+        ("features", (1, None, 80), (1, "features.1", 80)),
+        ("state", (2, "n", 128), (2, "n", 128)),
+    ],
+)
+def test_the_nameless_middle_of_a_recurrent_state_is_the_batch(
+    name: str, dims: tuple[int | str | None, ...], named: tuple[int | str, ...]
+) -> None:
+    ports = [Port(name="input", dtype="float32", dims=(None, 512)), Port(name=name, dtype="float32", dims=dims)]
+    assert name_dims(ports, ()).inputs == (("batch", 512), named)
 
 
 def two_inputs(first: tiny.Dims, second: tiny.Dims) -> onnx.ModelProto:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infertune.core.errors import NothingFeasible
+from infertune.core.errors import NothingFeasible, quoted
 from infertune.study import Study
+
+REASON = 160
+"""Characters of each reason in a hint; the report holds all of it."""
 
 _FILES = {"result": "result.json", "report": "report.txt", "markdown": "report.md", "trials": "trials.csv"}
 
@@ -47,9 +50,10 @@ def _no_winner(study: Study) -> NothingFeasible:
     found = study.answer
     tried = counted(found.counts.trials, "point")
     if found.nearest is None:
-        reasons = "; ".join(f"{group.kind} at {group.stage}: {group.message}" for group in found.failures[:2])
-        needs = "; where the model needs certain values, give them with --inputs DATA.npz"
-        hint = f"reasons: {reasons}{needs}" if reasons else "give it a larger --budget"
+        reasons = "; ".join(f"{f.kind} at {f.stage}: {quoted(f.message, REASON)}" for f in found.failures[:2])
+        needs = "where the model needs certain values, give them with --inputs DATA.npz"
+        sizes = ", certain sizes with --shape" if found.model.shapes else ""
+        hint = f"{needs}{sizes}; reasons: {reasons}" if reasons else "give it a larger --budget"
         return NothingFeasible("nothing-ran", f"none of {tried} gave a figure", hint=hint)
     closest = found.nearest
     relaxed = closest.relaxed

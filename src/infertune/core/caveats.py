@@ -130,8 +130,12 @@ def _of_checks(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str
     """A check that could not be made counts as failed, which is not the same as wrong outputs."""
     unmade = (f.reason for f in reading.terms.fidelities.values() if f.inputs == 0 and f.reason and not f.cosine)
     for reason in dict.fromkeys(unmade):
-        if not reason.startswith("same arithmetic as"):
+        if not reason.startswith(verdict.SAME_ARITHMETIC):
             yield f"outputs could not be checked against the reference: {reason}"
+    wrong = sum(not verdict.faithful(reading.terms, trial.point) for trial in reading.trials)
+    if wrong and reading.question.feed.path is None:
+        points = words.counted(wrong, "point")
+        yield f"{points} left out for wrong outputs on seeded inputs: give real ones with --inputs to be sure of that"
 
 
 def _of_baselines(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:

@@ -90,6 +90,10 @@ def fidelity_of(terms: Terms, point: Point) -> float | None:
     return None if found is None else found.value
 
 
+SAME_ARITHMETIC = "same arithmetic as"
+"""How the reason begins of a check that another point's outputs stand for."""
+
+
 def check_of(terms: Terms, point: Point) -> Fidelity | None:
     """The check that counts for a point; see `fidelity_of`."""
     own = terms.fidelities.get(point)

@@ -15,7 +15,10 @@ RawDim = int | str | None
 _BATCH_NAMES = ("batch_size", "batch", "batchsize", "n", "b", "bs", "num_batch", "nbatch")
 # names that exporters invent, a new one for each input: tf2onnx `unk__12`, torch `input_ids_dynamic_axes_1`,
 # Paddle2ONNX `p2o.DynamicDimension.0`
-_INVENTED = re.compile(r"unk__\d+|.*_?dynamic_axes_\d+|p2o\.DynamicDimension\.\d+|\?|-1|none|unknown\w*", re.IGNORECASE)
+_INVENTED = re.compile(
+    r"unk__\d+|.*_?dynamic_axes_\d+|(p2o\.)?DynamicDimension\.\d+|\?|-1|none|unknown\w*", re.IGNORECASE
+)
+_STATE = re.compile(r"state|hidden|cell|cache|^[hc]_?\d*$", re.IGNORECASE)
 _LENGTH_LIKE = re.compile(r"seq|len|time|step|height|width|frame|token|past|dim|^[thwlsd]$", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
 
@@ -48,7 +51,8 @@ def name_dims(inputs: Sequence[Port], outputs: Sequence[Port], batch_symbol: str
     """Name what has no name and find the batch.
 
     A dynamic dimension without a name becomes ``input_ids.1`` (the port and the axis). The batch is the symbol of
-    axis 0 of the inputs; nameless ones, and names that an exporter invented for each input, count as one and the same.
+    axis 0 of the inputs; nameless ones, and names that an exporter invented for each input, count as one and the same,
+    and so does the nameless middle one of a recurrent state (layers x batch x width).
     ``batch_symbol`` overrides what is found. Raises `UsageError` when no input has that symbol.
     """
     batch, merged = _find_batch(inputs)
@@ -66,10 +70,16 @@ def name_dims(inputs: Sequence[Port], outputs: Sequence[Port], batch_symbol: str
 def _named(port: Port, rename: dict[str, str], nameless_batch: str | None) -> tuple[int | str, ...]:
     def name(axis: int, dim: RawDim) -> int | str:
         if dim is None:
-            return nameless_batch if nameless_batch and axis == 0 else f"{port.name}.{axis}"
+            return nameless_batch if nameless_batch and axis == _batch_axis(port) else f"{port.name}.{axis}"
         return rename.get(dim, dim) if isinstance(dim, str) else dim
 
     return tuple(name(axis, dim) for axis, dim in enumerate(port.dims or ()))
+
+
+def _batch_axis(port: Port) -> int:
+    dims = port.dims or ()
+    recurrent = len(dims) == 3 and isinstance(dims[0], int) and isinstance(dims[2], int)
+    return 1 if recurrent and _STATE.search(port.name) else 0
 
 
 def _find_batch(inputs: Sequence[Port]) -> tuple[str | None, frozenset[str]]:

@@ -70,5 +70,5 @@ def check_baseline(loop: Loop, point: Point) -> None:
     if twin is None:
         check(loop, point)
     else:
-        told = replace(twin, point=point, reason=f"same arithmetic as {twin.point}")
+        told = replace(twin, point=point, reason=twin.reason or f"{verdict.SAME_ARITHMETIC} {twin.point}")
         loop.journal.append(Checked(fidelity=told, wall_s=0.0))
