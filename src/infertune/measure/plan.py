@@ -75,7 +75,8 @@ def confirm_plan(plan: Plan, left_s: float, overheads_s: list[float], *, blocks:
         return plan
     room = (left_s / blocks - sum(overheads_s)) / len(overheads_s)
     window = max(_SHORTEST_WINDOW_S, min(plan.min_time_s, room))
-    most = max(2 * window, 1.0, min(room, _LONGEST_FOR_COUNT_S if count > plan.min_count else 0.0))
+    longest = _LONGEST_FOR_COUNT_S if count > plan.min_count else max(2 * window, 1.0)
+    most = max(window, min(room, longest))
     return replace(plan, min_time_s=window, min_count=max(plan.min_count, count), cap_s=most)
 
 

@@ -59,7 +59,8 @@ def _within_reach(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
 
 
 def _plan(loop: Loop, points: Sequence[Point], blocks: int) -> Plan:
-    overheads = [loop.overhead_s(p) for p in points]
+    costs = loop.costs()
+    overheads = [costs.overhead_s(p) for p in points]
     count = planning.requests_per_launch(loop.setting.goal)
     return planning.confirm_plan(loop.plans.confirm, max(0.0, loop.left_s), overheads, blocks=blocks, count=count)
 

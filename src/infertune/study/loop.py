@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from infertune.core import audit, guard, history, verdict, words
 from infertune.core.goal import load_for
-from infertune.core.records import Checked, Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
+from infertune.core.records import Checked, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.space import Point
 from infertune.core.standing import WITHIN, Standing, standing
@@ -27,6 +28,22 @@ OnPhase = Callable[[str, str], None]
 LEAST_BUILD_S = 30.0
 NOTHING_LEFT = "the strategy has nothing left that is worth a trial"
 _FIRST_GUESS_S = 2.0  # launch overhead assumed before any launch was seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """Seconds that launches of each point took: ``overheads`` beyond the window (``usual_s`` for a new point)."""
+
+    overheads: Mapping[Point, float]
+    windows: Mapping[Point, float]
+    usual_s: float
+
+    def overhead_s(self, point: Point) -> float:
+        return self.overheads.get(point, self.usual_s)
+
+    def launch_s(self, point: Point, plan: Plan) -> float:
+        """A window is never shorter than a few requests, however slow they are."""
+        return self.overhead_s(point) + max(plan.min_time_s, self.windows.get(point, 0.0))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,12 +116,18 @@ class Loop:
         assert isinstance(launch.outcome, Measurement)
         return self.setting.goal.score(launch.outcome)
 
-    def overhead_s(self, point: Point) -> float:
-        """What a launch of the point costs beyond its window, from its own launches or else from all."""
-        launches = history.launches(self.journal.entries)
-        measured = [launch for launch in launches if isinstance(launch.outcome, Measurement)]
-        own = [_beyond(la) for la in measured if la.point == point] or [_beyond(la) for la in measured]
-        return statistics.median(own) if own else _FIRST_GUESS_S
+    def costs(self) -> Costs:
+        """What launches so far say about the next ones; one reading of the record, for whoever asks about many."""
+        beyond: dict[Point, list[float]] = {}
+        windows: dict[Point, float] = {}
+        for launch in history.launches(self.journal.entries):
+            if isinstance(launch.outcome, Measurement):
+                window_s = launch.outcome.wall_ns / 1e9
+                beyond.setdefault(launch.point, []).append(launch.wall_s - window_s)
+                windows[launch.point] = min(window_s, windows.get(launch.point, math.inf))
+        usual = statistics.median(chain.from_iterable(beyond.values())) if beyond else _FIRST_GUESS_S
+        overheads = {point: statistics.median(own) for point, own in beyond.items()}
+        return Costs(overheads=overheads, windows=windows, usual_s=usual)
 
     def standing(self, point: Point) -> Standing:
         """How the point's launches so far stand to the limits; `WITHIN` for none."""
@@ -143,7 +166,8 @@ class Loop:
         scores = self.scores()
         best = max(map(max, scores.values()), default=0.0)
         near = [p for p in scores if best - max(scores[p]) <= math.log1p(verdict.MARGIN)]
-        return sorted(near, key=lambda point: self.launch_s(point, self.plans.confirm))[:1]
+        costs, plan = self.costs(), self.plans.confirm
+        return sorted(near, key=lambda point: costs.launch_s(point, plan))[:1]
 
     def search(self) -> str:
         """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why."""
@@ -234,14 +258,13 @@ class Loop:
     # ------------------------------------------------------------ blocks
 
     def launch_s(self, point: Point, plan: Plan) -> float:
-        """What a launch of the point takes: a window is never shorter than a few requests, however slow they are."""
-        measured = [la.outcome for la in history.launches(self.journal.entries) if la.point == point]
-        windows = [outcome.wall_ns / 1e9 for outcome in measured if isinstance(outcome, Measurement)]
-        return self.overhead_s(point) + max(plan.min_time_s, min(windows, default=0.0))
+        """What a launch of the point takes, in seconds."""
+        return self.costs().launch_s(point, plan)
 
     def affordable(self, points: Sequence[Point], plan: Plan, until_s: float, times: int = 1) -> bool:
         """Whether ``times`` launches of each point end before ``until_s`` of study time."""
-        cost = times * sum(self.launch_s(p, plan) for p in points)
+        costs = self.costs()
+        cost = times * sum(costs.launch_s(p, plan) for p in points)
         return not self.stop() and self.journal.elapsed_s + cost <= until_s
 
     def affordable_part(self, points: Sequence[Point], plan: Plan, until_s: float) -> list[Point]:
@@ -273,7 +296,8 @@ class Loop:
         """Kept back for confirming the first of ``leaders`` beside the baselines."""
         points = dict.fromkeys([*leaders[:1], *self.baselines()])
         plan = self.plans.confirm
-        overheads = [self.launch_s(p, plan) - plan.min_time_s for p in points] or [_FIRST_GUESS_S]
+        costs = self.costs()
+        overheads = [costs.launch_s(p, plan) - plan.min_time_s for p in points] or [_FIRST_GUESS_S]
         return planning.confirm_reserve_s(self.budget_s, overheads, self.plans.confirm) + self.check_s()
 
     def confirmable(self, points: Sequence[Point]) -> bool:
@@ -286,8 +310,3 @@ class Loop:
         """What the finalists' fidelity checks may take: as long as the longest so far, for each of two."""
         walls = [e.event.wall_s for e in self.journal.entries if isinstance(e.event, Checked)]
         return min(planning.CHECK_SHARE * self.budget_s, racing.MOST_FINALISTS * max(walls, default=0.0))
-
-
-def _beyond(launch: Launch) -> float:
-    outcome = launch.outcome
-    return launch.wall_s - (outcome.wall_ns / 1e9 if not isinstance(outcome, Failed) else 0.0)
