@@ -6,6 +6,8 @@ again. What comes out (RUN.csv: a row per launch, RUN.json beside it: knobs, goa
 `infertune replay` plays.
 
     python bench/record_space.py bench/spaces/minilm-l6-2cpu models/minilm-l6.onnx --shape sequence_length=128
+
+``--study`` measures nothing: it takes the launches of a study that was made with ``--strategy grid``.
 """
 
 from __future__ import annotations
@@ -132,12 +134,14 @@ def main() -> None:
     parser.add_argument("--knob", action="append", default=[], help="narrow the grid: batch=1,4,16")
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=400.0)
+    parser.add_argument("--study", type=Path, help="the run folder of a grid study of the same question")
     asked = parser.parse_args()
-    with open_store(Path("runs") / f"record-{asked.run.name}") as store:
+    with open_store(asked.study or Path("runs") / f"record-{asked.run.name}") as store:
         journal = Journal(store, MonotonicClock())
         setting = setting_of(asked)
         ask(journal, setting)
-        print(work(setting, journal, blocks=asked.blocks, seconds=asked.seconds))
+        if asked.study is None:
+            print(work(setting, journal, blocks=asked.blocks, seconds=asked.seconds))
         launches = history.launches(journal.entries)
         builds = [e.event.wall_s for e in journal.entries if isinstance(e.event, Built)]
     names = knob_names(setting.spaces)

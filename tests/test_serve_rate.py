@@ -65,6 +65,7 @@ def test_max_rate_is_tuned_for_and_the_winner_served(tmp_path: Path, model: Path
     assert served.returncode == 0, served.stderr
     assert "sustains" in served.stdout
     assert infertune(tmp_path, "export", "run", "-o", "bundle").returncode == 0
+    assert "arriving at random times (`max rate, p90 < 50 ms`)" in (tmp_path / "bundle" / "README.md").read_text()
     verified = infertune(tmp_path, "verify", "bundle", "--launches", "1", "--window", "0.2", "--json")
     kept = json.loads(verified.stdout)["ratio"]["value"]
     assert 1 / 3 < kept < 3, "driven by arrivals again: a closed loop serves several times that rate"

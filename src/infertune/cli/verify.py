@@ -128,7 +128,7 @@ def told(found: Verdict) -> list[str]:
     how = BASIS[found.basis].format(name=anchor.name if anchor else "")
     simulated = " (simulated)" if found.promised.device.simulated else ""
     lines = [
-        f"promised  {words.interval(found.promised.throughput)} samples/s{simulated}",
+        f"promised  {words.interval(found.promised.throughput)} samples/s{found.promised.load_words}{simulated}",
         f"measured  {words.interval(found.measured)} samples/s, {words.counted(found.blocks, 'launch')}",
         f"ratio     {words.times(found.ratio)}",
     ]

@@ -18,6 +18,7 @@ from typing import Any
 from infertune.core import drift, keys, wire, words
 from infertune.core.errors import DataError, NotFoundError
 from infertune.core.findings import Answer, Figures
+from infertune.core.goal import load_for, parse_goal
 from infertune.core.records import Device, Feed, Interval, Launch, Model, Named
 from infertune.core.space import Point
 from infertune.edge.files import shown, write_text
@@ -44,6 +45,12 @@ class Promise:
     in_flight: int
     anchor: drift.Anchor | None = None
     host: Named = ()
+
+    @property
+    def load_words(self) -> str:
+        """How the samples came, to be put after the throughput; empty for the usual closed loop."""
+        arrives = load_for(parse_goal(self.goal)).is_open
+        return f", arriving at random times (`{self.goal}`)" if arrives else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +166,7 @@ def readme(bundle: Bundle, spoken: str, start: str) -> str:
 
 Setting: {spoken}
 
-Expected: {words.interval(promised.throughput)} samples/s{simulated}, {evidence}
+Expected: {words.interval(promised.throughput)} samples/s{promised.load_words}{simulated}, {evidence}
 ({words.counted(promised.launches, "launch")}), on {promised.device.title}
 with {promised.device.units} CPUs, {versions}.
 
