@@ -91,6 +91,12 @@ def test_the_nameless_middle_of_a_recurrent_state_is_the_batch(
     assert name_dims(ports, ()).inputs == (("batch", 512), named)
 
 
+def test_a_batch_on_another_axis_is_found_by_its_name() -> None:
+    ports = [Port(name="x", dtype="float32", dims=("time", "batch", 32))]
+    assert name_dims(ports, ()).batch_symbol == "batch"
+    assert name_dims([*ports, Port(name="z", dtype="float32", dims=(None, 8))], ()).batch_symbol != "time"
+
+
 def two_inputs(first: tiny.Dims, second: tiny.Dims) -> onnx.ModelProto:
     nodes = [helper.make_node("Relu", ["a"], ["y"]), helper.make_node("Relu", ["b"], ["z"])]
     ports = [tiny.value("a", first), tiny.value("b", second)]

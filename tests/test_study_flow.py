@@ -25,6 +25,7 @@ from infertune.core.records import (
     Job,
     Launch,
     MeasureJob,
+    Reply,
     Round,
 )
 from infertune.core.space import Point
@@ -254,6 +255,21 @@ def test_where_time_reaches_for_unfaithful_points_only_the_default_is_the_answer
     found = answer(lab.run())
     assert found.status == "ok" and found.winner is not None and found.confirmed
     assert found.winner["preset"] == "default" and found.winner.target == "onnxruntime"
+
+
+def test_a_point_that_hangs_does_not_take_the_study_far_beyond_its_budget(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    limits: list[float] = []
+    whole = lab.executor.run
+
+    def watched(target: str, job: Job, *, timeout_s: float) -> Reply:
+        if isinstance(job, MeasureJob):
+            limits.append(timeout_s - (60.0 - lab.clock.now_ns() / 1e9))
+        return whole(target, job, timeout_s=timeout_s)
+
+    lab.executor.run = watched  # type: ignore[method-assign]
+    lab.run(budget_s=60.0)
+    assert limits and max(limits) < 30.0, "a launch may end so many seconds after the budget at most"
 
 
 def test_limits_are_kept(tmp_path: Path) -> None:

@@ -51,8 +51,9 @@ def name_dims(inputs: Sequence[Port], outputs: Sequence[Port], batch_symbol: str
     """Name what has no name and find the batch.
 
     A dynamic dimension without a name becomes ``input_ids.1`` (the port and the axis). The batch is the symbol of
-    axis 0 of the inputs; nameless ones, and names that an exporter invented for each input, count as one and the same,
-    and so does the nameless middle one of a recurrent state (layers x batch x width).
+    axis 0 of the inputs, or one called so on another axis. Nameless ones of axis 0, and names that an exporter invented
+    for each input, count as one and the same, and so does the nameless middle one of a recurrent state (layers x batch
+    x width).
     ``batch_symbol`` overrides what is found. Raises `UsageError` when no input has that symbol.
     """
     batch, merged = _find_batch(inputs)
@@ -91,6 +92,9 @@ def _find_batch(inputs: Sequence[Port]) -> tuple[str | None, frozenset[str]]:
     preferred = sorted((d for d in set(known) if _is_batch_name(d)), key=lambda d: (-known.count(d), _rank(d), d))
     if preferred:
         return preferred[0], invented
+    inner = [dim for port in inputs for dim in (port.dims or ())[1:] if isinstance(dim, str) and "batch" in dim.lower()]
+    if inner and len(known) == len(dynamic):
+        return Counter(inner).most_common(1)[0][0], frozenset()  # sequences that are stacked with time first
     if known:
         return _shared(known), frozenset()
     if len(set(dynamic)) == 1 and dynamic[0] is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -129,17 +130,24 @@ class Bench:
     def _key(self, point: Point) -> str:
         return keys.artifact_key(self._setting.question, point)
 
-    def launch(self, point: Point, purpose: Purpose, block: int, plan: Plan) -> Launch | None:
-        """Measure a point once in a fresh worker; None when it cannot be built."""
+    def launch(
+        self, point: Point, purpose: Purpose, block: int, plan: Plan, *, most_s: float = math.inf
+    ) -> Launch | None:
+        """Measure a point once in a fresh worker; None when it cannot be built.
+
+        What takes longer than ``most_s`` seconds, or than `launch_timeout_s`, has failed.
+        """
         artifact = self.artifact(point)
         if isinstance(artifact, Failed):
             self.record_failed_build(point, artifact)
             return None
-        launch = self.measure(point, artifact, purpose, block, plan)
+        launch = self.measure(point, artifact, purpose, block, plan, most_s=most_s)
         self._journal.append(launch)
         return launch
 
-    def measure(self, point: Point, artifact: Artifact, purpose: Purpose, block: int, plan: Plan) -> Launch:
+    def measure(
+        self, point: Point, artifact: Artifact, purpose: Purpose, block: int, plan: Plan, *, most_s: float = math.inf
+    ) -> Launch:
         """One launch, recorded nowhere. May run in any thread."""
         question = self._setting.question
         plan = replace(plan, load=own_schedule(plan.load, question.seed, block))
@@ -147,7 +155,7 @@ class Bench:
         if purpose == "confirm":
             job = replace(job, recheck=self._recheck(point, block), repeats=0 if block else repeats.MOST)
         began = self._clock.now_ns()
-        reply = self._executor.run(point.target, job, timeout_s=launch_timeout_s(plan))
+        reply = self._executor.run(point.target, job, timeout_s=min(most_s, launch_timeout_s(plan)))
         outcome = reply if isinstance(reply, Measurement | Failed) else _unexpected(reply)
         return Launch(
             point=point,

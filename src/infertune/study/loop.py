@@ -26,6 +26,7 @@ from infertune.study.question import Setting
 
 OnPhase = Callable[[str, str], None]
 LEAST_BUILD_S = 30.0
+LEAST_LAUNCH_S = 20.0
 NOTHING_LEFT = "the strategy has nothing left that is worth a trial"
 _FIRST_GUESS_S = 2.0  # launch overhead assumed before any launch was seen
 
@@ -247,7 +248,11 @@ class Loop:
     def _launch(self, point: Point, purpose: Purpose) -> None:
         if not self.stop():
             self.on_phase("search", self.named(point))
-            self.bench.launch(point, purpose, 0, self.plans.screen)
+            self.bench.launch(point, purpose, 0, self.plans.screen, most_s=self._most_launch_s())
+
+    def _most_launch_s(self) -> float:
+        """A point that hangs must not take the study far beyond its budget."""
+        return max(LEAST_LAUNCH_S, self.left_s + planning.OVERTIME_S)
 
     def _most_build_s(self) -> float:
         """Once there is something to answer with, no build may take more than half of what is left for searching."""
@@ -280,7 +285,7 @@ class Loop:
         for point in racing.block_order(points, self.setting.question.seed, block):
             if not self.stop():
                 self.on_phase(purpose, self.named(point))
-                self.bench.launch(point, purpose, block, plan)
+                self.bench.launch(point, purpose, block, plan, most_s=self._most_launch_s())
 
     def repeated_block(self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan, until_s: float) -> None:
         """Everybody once, then, up to twice, those that were disturbed: nobody loses by a neighbour's noise."""

@@ -16,6 +16,7 @@ from infertune.core.seams import Clock
 from infertune.core.space import Point
 from infertune.targets.onnxruntime.build import bind_shapes
 from infertune.targets.onnxruntime.knobs import MODEL_FILE, ORIGINAL
+from infertune.targets.onnxruntime.outputs import numbers
 from infertune.targets.onnxruntime.settings import CONFIG_ENTRIES, entries, options
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def runner(job: InferJob) -> Callable[[Arrays], Arrays]:
     """A function from inputs to named outputs."""
     session = load(job)
     names = [output.name for output in session.get_outputs()]
-    return lambda inputs: dict(zip(names, session.run(None, dict(inputs)), strict=True))
+    return lambda inputs: numbers(dict(zip(names, session.run(None, dict(inputs)), strict=True)))
 
 
 _Completion = tuple[int, int, int, int] | BaseException
@@ -155,7 +156,7 @@ class OrtSession:
     def answer(self, inputs: Arrays) -> Arrays:
         session = self._sessions[0]
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+        return numbers(dict(zip(names, session.run(None, dict(inputs)), strict=True)))
 
     def settings(self) -> tuple[tuple[str, str], ...]:
         sessions = len({id(session) for session in self._sessions})
