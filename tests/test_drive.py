@@ -87,6 +87,11 @@ def test_a_warm_up_that_never_settles_says_so() -> None:
     assert not measurement.warmed
 
 
+def test_a_short_window_is_no_reason_not_to_be_warm() -> None:
+    measurement, _ = drive(lambda i: MS, plan=Plan(warmup_s=0.3, min_time_s=0.4, cap_s=0.4))
+    assert measurement.warmed
+
+
 def test_phases_and_settings_come_from_the_session() -> None:
     measurement, _ = drive(lambda i: 10 * MS, in_flight=2, servers=1)
     (execute,) = measurement.phases

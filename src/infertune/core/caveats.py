@@ -132,7 +132,10 @@ def _of_checks(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str
     for reason in dict.fromkeys(unmade):
         if not reason.startswith(verdict.SAME_ARITHMETIC):
             yield f"outputs could not be checked against the reference: {reason}"
-    wrong = sum(not verdict.faithful(reading.terms, trial.point) for trial in reading.trials)
+    checks = (
+        verdict.check_of(reading.terms, t.point) for t in reading.trials if not verdict.faithful(reading.terms, t.point)
+    )
+    wrong = sum(check is not None and check.inputs > 0 for check in checks)
     if wrong and reading.question.feed.path is None:
         points = words.counted(wrong, "point")
         yield f"{points} left out for wrong outputs on seeded inputs: give real ones with --inputs to be sure of that"

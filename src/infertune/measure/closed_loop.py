@@ -71,7 +71,8 @@ def settled(latencies_ns: list[int]) -> bool:
 
 def warm_up(loop: Loop, plan: Plan, since_ns: int) -> tuple[bool, int]:
     """(settled in time, end of the last completion): stops at once when time, count and steadiness are reached."""
-    least, cap = plan.warmup_s * 1e9, plan.cap_s * _WARMUP_SHARE * 1e9
+    least = plan.warmup_s * 1e9
+    cap = max(least, plan.cap_s * _WARMUP_SHARE * 1e9)
     while True:
         end = loop.turn()
         spent = end - since_ns
