@@ -261,7 +261,7 @@ winner and variants of it, to see what its knobs bring; such launches neither ch
 class Launch:
     """One measured run in a fresh worker process: the statistical unit.
 
-    ``plan`` is how it was measured; records of infertune before 0.2 do not tell.
+    ``plan`` is how it was measured; None in records of before it was kept.
     """
 
     point: Point
