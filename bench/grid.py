@@ -2,8 +2,8 @@
 
 The grid measures every legal point once, races its leaders and confirms; `auto` gets as many trials as should end, with
 anchors and with a race and a confirmation as long as the grid's, at a tenth of all of the grid's launches. Then both
-winners are measured again side by side in fresh interleaved launches, and only that ratio counts. The bar: within 5 % of
-the grid's winner.
+winners are measured again side by side in fresh interleaved launches, and only that ratio counts. The bar: within 5 %
+of the winner of the grid.
 """
 
 from __future__ import annotations

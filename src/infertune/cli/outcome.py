@@ -53,7 +53,7 @@ def _no_winner(study: Study) -> NothingFeasible:
         reasons = "; ".join(f"{f.kind} at {f.stage}: {quoted(f.message, REASON)}" for f in found.failures[:2])
         needs = "where the model needs certain values, give them with --inputs DATA.npz"
         sizes = ", certain sizes with --shape" if found.model.shapes else ""
-        hint = f"{needs}{sizes}; reasons: {reasons}" if reasons else "give it a larger --budget"
+        hint = f"reasons: {reasons}; {needs}{sizes}" if reasons else "give it a larger --budget"
         return NothingFeasible("nothing-ran", f"none of {tried} gave a figure", hint=hint)
     closest = found.nearest
     relaxed = closest.relaxed

@@ -76,8 +76,6 @@ def tune(
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
     with ExitStack() as stack:
         store = stack.enter_context(open_store(Path(out)))
-        if noise == "refuse":
-            wait_until_usable(clock, on_phase, stop)
         on_phase("prepare", str(model))
         described_model = described(executor, str(model), shapes or {}, batch_symbol, inputs)
         setting = make_setting(
@@ -92,11 +90,14 @@ def tune(
             version=__version__,
             metric=metric,
         )
+        first = warm_points(warm_start, wanted_goal, setting.spaces)
+        if noise == "refuse":
+            wait_until_usable(clock, on_phase, stop)
         run(
             setting, store, executor, clock, ArtifactCache(),
             budget_s=parse_duration(budget), max_trials=trials, noise=noise, ablate=ablate,
             listeners=tuple(listeners), on_phase=on_phase, stop=stop, examine=examine,
-            first=warm_points(warm_start, wanted_goal, setting.spaces),
+            first=first,
         )  # fmt: skip
     return Study.open(out)
 
