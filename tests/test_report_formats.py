@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from infertune.core.records import Closed, Entry, Event, Failed
+from infertune.core.answer import answer
+from infertune.core.records import Closed, Entry, Event, Failed, Interval
 from infertune.core.space import Point
 from infertune.report import csv_text, json_rows, json_text, markdown_text, plain_text, result_text, rows_text
 from infertune.report.frame import frame
+from infertune.report.result import figures_json
 from infertune.report.rows import table
 from infertune.testing.records import (
     a_baseline,
@@ -259,3 +262,11 @@ def test_the_winner_that_is_a_baseline_has_both_roles() -> None:
     assert winner in {f"winner, {name}" for name in BASELINES}
     assert "finalist" in roles
     assert a_baseline("openvino default") in table(default_as_good()).points
+
+
+def test_the_sustained_rate_is_told_where_samples_arrived() -> None:
+    figures = answer(a_study({FAST: 200.0}, baselines=BASELINES)).figures
+    assert figures is not None and figures_json(figures)["rate_per_s"] is None
+    rate = Interval(value=180.0, low=170.0, high=190.0)
+    told = figures_json(replace(figures, arrivals="poisson", value=rate))
+    assert told["rate_per_s"] == {"value": 180.0, "low": 170.0, "high": 190.0}
