@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands import infertune
-from infertune.core import history
+from infertune.core import history, stats
 from infertune.core.errors import UsageError
 from infertune.core.records import Measurement
 from infertune.study.measure import measure
@@ -29,12 +29,13 @@ def test_a_rate_is_found_and_confirmed_three_times(tmp_path: Path, model: Path) 
     told = json.loads(done.stdout)
     assert told["format"] == "infertune.serve-rate/1" and told["arrivals"] == "poisson"
     assert told["rate_per_s"] > 0 and len(told["runs"]) == 3
-    kept = [run["p99_ms"] for run in told["runs"] if run["p99_ms"] is not None]  # a low rate may send too few for one
-    assert all(p99 < 500 for p99 in kept) and all(run["unfinished"] == 0 for run in told["runs"])
+    assert all(run["unfinished"] == 0 for run in told["runs"])
     assert any(probe["kept"] for probe in told["probes"])
     launches = history.launches(Study.open(tmp_path / "run").entries)
     final = [la.outcome for la in launches[-3:] if isinstance(la.outcome, Measurement)]
     assert [m.sent.rate_per_s for m in final if m.sent] == [told["rate_per_s"]] * 3
+    # of the raw samples: a low rate may send too few for a p99 that is printed
+    assert all(stats.quantile_ns(m.latencies_ns, 99.0) < 500e6 for m in final)
     assert len({m.load.seed for m in final}) == 3, "every launch has arrivals of its own"
 
 
@@ -59,9 +60,6 @@ def test_max_rate_is_tuned_for_and_the_winner_served(tmp_path: Path, model: Path
     assert done.returncode == 0, done.stderr
     assert "the highest rate at which they may arrive" in done.stdout
     assert "from arrival, at random times" in done.stdout
-    told = json.loads((tmp_path / "run" / "result.json").read_text())["confirmed"]
-    if told:  # a busy machine may leave it unconfirmed
-        assert told["rate_per_s"]["value"] > 0.5 * told["throughput_per_s"]["value"], "what arrives is what is served"
     served = infertune(tmp_path, "serve-rate", "run", "--limit", "p90 < 50 ms", "--window", "0.2")
     assert served.returncode == 0, served.stderr
     assert "sustains" in served.stdout

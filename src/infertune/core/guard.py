@@ -65,6 +65,6 @@ def _failed(launch: Launch, failed: Failed) -> Launch:
 def wrong_output(point: Point, terms: Terms) -> Failed:
     """The failure of a point whose outputs are too far from the reference."""
     found = verdict.check_of(terms, point)
-    known = found is not None and found.reason and not found.reason.startswith(verdict.SAME_ARITHMETIC)
-    told = found.reason if found and known else f"fidelity {found.value if found else 0.0:.4f}"
+    reason = found.reason if found and not found.reason.startswith(verdict.SAME_ARITHMETIC) else ""
+    told = reason or f"fidelity {found.value if found else 0.0:.4f}"
     return Failed(stage="verify", kind="output", message=f"{told}; the limit is {terms.goal.fidelity_floor:g}")

@@ -19,6 +19,7 @@ from infertune.core import drift, keys, wire, words
 from infertune.core.errors import DataError, NotFoundError
 from infertune.core.findings import Answer, Figures
 from infertune.core.goal import load_for, parse_goal
+from infertune.core.load import Load
 from infertune.core.records import Device, Feed, Interval, Launch, Model, Named
 from infertune.core.space import Point
 from infertune.edge.files import shown, write_text
@@ -47,10 +48,14 @@ class Promise:
     host: Named = ()
 
     @property
+    def load(self) -> Load:
+        """How its launches were driven."""
+        return load_for(parse_goal(self.goal))
+
+    @property
     def load_words(self) -> str:
         """How the samples came, to be put after the throughput; empty for the usual closed loop."""
-        arrives = load_for(parse_goal(self.goal)).is_open
-        return f", arriving at random times (`{self.goal}`)" if arrives else ""
+        return f", arriving at random times (`{self.goal}`)" if self.load.is_open else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,10 +156,11 @@ def _reachable(loop: Loop, winner: Point, ready: Sequence[Point], until_s: float
     """Variants that still need launches and can have all of them in time; those that were begun come first."""
     plan, usable = loop.plans.race, loop.usable(_begun(loop))
     needs = {p: BLOCKS - shared(p, winner, usable) for p in ready if not failure(p, usable)}
+    costs = loop.costs()
     kept: list[Point] = []
     for point in sorted((p for p in needs if needs[p] > 0), key=lambda p: needs[p]):
         blocks = max(needs[p] for p in (*kept, point))
-        cost = sum(needs[p] * loop.launch_s(p, plan) for p in (*kept, point)) + blocks * loop.launch_s(winner, plan)
+        cost = sum(needs[p] * costs.launch_s(p, plan) for p in (*kept, point)) + blocks * costs.launch_s(winner, plan)
         if loop.journal.elapsed_s + cost <= until_s:
             kept.append(point)
     return kept

@@ -262,10 +262,6 @@ class Loop:
 
     # ------------------------------------------------------------ blocks
 
-    def launch_s(self, point: Point, plan: Plan) -> float:
-        """What a launch of the point takes, in seconds."""
-        return self.costs().launch_s(point, plan)
-
     def affordable(self, points: Sequence[Point], plan: Plan, until_s: float, times: int = 1) -> bool:
         """Whether ``times`` launches of each point end before ``until_s`` of study time."""
         costs = self.costs()

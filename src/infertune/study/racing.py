@@ -25,7 +25,7 @@ def race(loop: Loop) -> list[Point]:
     until, blocks = loop.budget_s - loop.confirm_reserve_s(field), 0
     while not racing.decided(field, blocks, settled=_settled(loop, field)):
         runners = loop.affordable_part(field, loop.plans.race, until)
-        if not runners or (len(runners) < len(field) and len(runners) < 2):
+        if len(runners) < min(2, len(field)):
             break
         loop.repeated_block(runners, "race", blocks, loop.plans.race, until)
         blocks += 1

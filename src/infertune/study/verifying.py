@@ -9,7 +9,6 @@ from pathlib import Path
 from infertune.core import audit, drift, stats
 from infertune.core.drift import Basis
 from infertune.core.errors import NotFoundError, NothingFeasible
-from infertune.core.goal import load_for, parse_goal
 from infertune.core.load import CLOSED, Load
 from infertune.core.records import Device, Failed, Interval, MeasureJob, Measurement, Named, Plan
 from infertune.core.seams import Executor
@@ -155,7 +154,7 @@ def verify(
     trial = _Trial(
         promised=promised,
         artifact=str(folder),
-        plan=plan(window_s, load_for(parse_goal(promised.goal))),
+        plan=plan(window_s, promised.load),
         executor=here,
         other=other,
         basis=_basis(promised, other, device_changes),

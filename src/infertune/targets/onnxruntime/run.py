@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -79,9 +80,12 @@ def read_back(session: ort.InferenceSession) -> tuple[tuple[str, str], ...]:
 
 def runner(job: InferJob) -> Callable[[Arrays], Arrays]:
     """A function from inputs to named outputs."""
-    session = load(job)
+    return partial(_outputs, load(job))
+
+
+def _outputs(session: ort.InferenceSession, inputs: Arrays) -> Arrays:
     names = [output.name for output in session.get_outputs()]
-    return lambda inputs: numbers(dict(zip(names, session.run(None, dict(inputs)), strict=True)))
+    return numbers(dict(zip(names, session.run(None, dict(inputs)), strict=True)))
 
 
 _Completion = tuple[int, int, int, int] | BaseException
@@ -154,9 +158,7 @@ class OrtSession:
         return told
 
     def answer(self, inputs: Arrays) -> Arrays:
-        session = self._sessions[0]
-        names = [output.name for output in session.get_outputs()]
-        return numbers(dict(zip(names, session.run(None, dict(inputs)), strict=True)))
+        return _outputs(self._sessions[0], inputs)
 
     def settings(self) -> tuple[tuple[str, str], ...]:
         sessions = len({id(session) for session in self._sessions})
