@@ -46,7 +46,7 @@ bench-protocol: dev ## error rates of the measurement protocol over 300 simulate
 	@$(BIN)/python bench/protocol.py
 
 .PHONY: bench-noise
-bench-noise: dev ## flags and choices beside a program that takes one of two CPUs for half of the time (eight minutes)
+bench-noise: dev ## flags and choices beside a program that takes one of two CPUs for half of the time (thirteen minutes)
 	@$(BIN)/python bench/noise.py
 
 sim-fidelity: dev ## how near the simulated Cloud AI 100 card comes to what was published, fitted or kept out

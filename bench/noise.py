@@ -1,4 +1,4 @@
-"""Flags and choices beside a neighbour: `python bench/noise.py [LAUNCHES] [STUDIES] [SECONDS]`; at most eight minutes.
+"""Flags and choices beside a neighbour: `python bench/noise.py [LAUNCHES] [STUDIES] [SECONDS]`; about thirteen minutes.
 
 A real program burns one of two CPUs for half of the time, in seeded spells of about ten seconds, while ONNX Runtime
 measures a perceptron of 12 x 1024 on one core and on two, which truly differ about 2x:
@@ -14,12 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +41,11 @@ from infertune.core.keys import digest
 from infertune.core.records import Artifact, Conditions, Entry, Feed, MeasureJob, Measurement, Plan
 from infertune.core.space import Baseline, Point
 from infertune.edge.clock import MonotonicClock
-from infertune.edge.process import die_with_parent
+from infertune.edge.counters import counter_reader
 from infertune.edge.shell import LocalShell
 from infertune.measure.conditions import watch_host
 from infertune.study.question import Setting, described, make_setting, space_fact
+from infertune.study.steadiness import foreign_cpu
 from infertune.study.tuning import run
 from infertune.targets import find_target
 from infertune.testing.store import MemoryStore
@@ -49,7 +54,7 @@ from small_models import write_classifier
 TARGET = "onnxruntime"
 WIDTH, DEPTH, BATCH = 1024, 12, 16
 CPUS = 2
-LAUNCHES, STUDIES, BUDGET_S = 50, 20, 15.0
+LAUNCHES, STUDIES, BUDGET_S = 100, 20, 30.0
 SPELLS_S = (7.0, 13.0)
 DISTURBED = 0.10  # of the window
 PLAN = Plan()
@@ -76,15 +81,28 @@ def burn(log: Path, seed: int) -> None:
 
 @contextlib.contextmanager
 def burner(log: Path, seed: int) -> Iterator[None]:
-    log.touch()
-    process = subprocess.Popen([sys.executable, __file__, "--burner", str(log), str(seed), str(os.getpid())])
+    """A program that is no child of this one, whose time would count as infertune's own."""
+    argv = [sys.executable, __file__, "--burner", str(log), str(seed), str(os.getpid())]
+    pid = int(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout)
     try:
         yield
-        if process.poll() is not None:
-            raise RuntimeError(f"the burner ended by itself with {process.returncode}")
+        os.kill(pid, 0)  # raises where the burner ended by itself
     finally:
-        process.kill()
-        process.wait()
+        os.kill(pid, signal.SIGKILL)
+
+
+def let_loose(log: Path, seed: int, watched: int) -> None:
+    """Leave the parent, tell the new process, and burn there as long as the process ``watched`` lives."""
+    log.touch()
+    if pid := os.fork():
+        print(pid, flush=True)
+        os._exit(0)
+    os.setsid()
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    threading.Thread(target=burn, args=(log, seed), daemon=True).start()
+    while Path(f"/proc/{watched}").exists():
+        time.sleep(1.0)
 
 
 def busy_spells(log: Path) -> list[Spell]:
@@ -213,7 +231,9 @@ def asked(folder: Path, seed: int) -> Setting:
 def studied(setting: Setting, seed: int, cache: ArtifactCache, budget_s: float) -> list[Entry]:
     own = replace(setting, question=replace(setting.question, seed=seed))
     store = MemoryStore()
-    run(own, store, local_executor(), MonotonicClock(), cache, budget_s=budget_s)
+    clock = MonotonicClock()
+    glance = partial(foreign_cpu, clock, counter_reader())
+    run(own, store, local_executor(), clock, cache, budget_s=budget_s, glance=glance)
     return list(store.entries())
 
 
@@ -232,10 +252,12 @@ def choices(setting: Setting, cache: ArtifactCache, count: int, budget_s: float)
     lone = [single(entries, two) > single(entries, one) for entries in records]
     length = statistics.mean(a.spent.total for a in found)
     launches = statistics.mean(a.counts.launches for a in found)
-    print(f"{count} studies of {length:.0f} s and {launches:.0f} launches each, on average")
+    waited = statistics.mean(a.spent.waiting for a in found)
+    surely = [a.winner == two for a in found if a.confirmed]
+    print(f"{count} studies of {length:.0f} s and {launches:.0f} launches each, {waited:.0f} s of waiting, on average")
     print(f"{'':10} two cores win in {share_of(right)} (bar: 19 of 20)")
     print(f"{'':10} single launches would have chosen them in {share_of(lone)}")
-    print(f"{'':10} the winner is confirmed in {share_of([a.confirmed for a in found])}", flush=True)
+    print(f"{'':10} of answers that are called confirmed {share_of(surely)} are right", flush=True)
 
 
 def main(launches: int, studies: int, budget_s: float) -> None:
@@ -250,15 +272,15 @@ def main(launches: int, studies: int, budget_s: float) -> None:
         setting, cache = asked(folder, seed=0), ArtifactCache(folder / "cache")
         studied(setting, 0, cache, 0.1)  # builds, so that no study has to
         with burner(folder / "burner.txt", seed=0):
-            flags(setting, cache, folder / "burner.txt", launches)
+            if launches:
+                flags(setting, cache, folder / "burner.txt", launches)
             choices(setting, cache, studies, budget_s)
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["--burner", log, seed, parent]:
-            die_with_parent(int(parent))
-            burn(Path(log), int(seed))
+            let_loose(Path(log), int(seed), int(parent))
         case ["--worker", folder]:
             work(Path(folder))
             os._exit(0)  # as every worker: the runtime's threads may still be at work

@@ -17,6 +17,7 @@ from infertune.core.records import Conditions, Measurement, Plan
 from infertune.measure.drive import drive
 from infertune.measure.schedule import arrivals_ns
 from infertune.measure.sustain import WITHIN, highest_rate
+from infertune.study.serving import keeps
 from infertune.testing.clock import FakeClock
 from infertune.testing.session import FakeSession
 
@@ -160,6 +161,13 @@ def test_a_growing_queue_is_not_kept_even_where_no_latency_is_long_yet() -> None
     found = driven(lambda i: 10 * MS, load, count=200, seconds=0.5)
     assert found.sent is not None
     assert found.sent.rate_per_s <= 106.0
+
+
+def test_what_confirms_a_rate_is_judged_as_what_found_it() -> None:
+    """Seven per cent above the capacity of 100 per second no limit is broken, but the queue grows."""
+    goal = parse_goal("max rate, p99 < 10 s")
+    assert keeps(goal, driven(lambda i: 10 * MS, constant(99.0)))
+    assert not keeps(goal, driven(lambda i: 10 * MS, constant(107.0)))
 
 
 def test_random_arrivals_need_room_that_even_ones_do_not() -> None:

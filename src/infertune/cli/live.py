@@ -14,13 +14,14 @@ from rich.text import Text
 
 from infertune.core import words
 from infertune.core.goal import Goal
-from infertune.core.records import Built, Checked, Decided, Entry, Failed, Launch, Measurement, Opened, Question
+from infertune.core.records import Built, Checked, Decided, Entry, Failed, Launch, Measurement, Opened, Question, Waited
 from infertune.core.space import Point
 from infertune.edge.clock import MonotonicClock
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _PHASES = {
     "preflight": "waiting for a usable machine",
+    "wait": "waiting for a quiet machine",
     "prepare": "reading the model, finding devices",
     "build": "building",
     "search": "searching",
@@ -75,6 +76,8 @@ class Progress:
                 return self._on_launch(launch)
             case Checked(fidelity=fidelity):
                 return f"outputs of {self.named(fidelity.point)}: cosine {fidelity.cosine:.5f}"
+            case Waited(wall_s=waited):
+                return f"waited {words.seconds(waited)} for other programs to leave the CPUs"
             case Decided(finalists=finalists):
                 return f"to confirm: {'; '.join(map(self.named, finalists))}"
         return None

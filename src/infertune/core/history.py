@@ -25,6 +25,7 @@ from infertune.core.records import (
     Question,
     Round,
     Trial,
+    Waited,
 )
 from infertune.core.space import Point
 
@@ -55,17 +56,21 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Where the study's time went, in seconds; ``confirm`` includes fidelity checks, ``other`` is the rest."""
+    """Where the study's time went, in seconds.
+
+    ``confirm`` includes fidelity checks; ``waiting`` was for other programs to leave the CPUs; ``other`` is the rest.
+    """
 
     search: float
     build: float
     measure: float
     confirm: float
+    waiting: float
     other: float
 
     @property
     def total(self) -> float:
-        return self.search + self.build + self.measure + self.confirm + self.other
+        return self.search + self.build + self.measure + self.confirm + self.waiting + self.other
 
 
 def question(entries: Sequence[Entry]) -> Question:
@@ -146,7 +151,7 @@ def budget_s(entries: Iterable[Entry]) -> float | None:
 
 def spent(entries: Sequence[Entry]) -> Spent:
     """Builds that overlapped measuring may add up to more than the study's time; ``other`` is then 0."""
-    totals = dict.fromkeys(("search", "build", "measure", "confirm"), 0.0)
+    totals = dict.fromkeys(("search", "build", "measure", "confirm", "waiting"), 0.0)
     for entry in entries:
         event = entry.event
         if isinstance(event, Round):
@@ -155,10 +160,17 @@ def spent(entries: Sequence[Entry]) -> Spent:
             totals["build"] += event.wall_s
         elif isinstance(event, Checked):
             totals["confirm"] += event.wall_s
+        elif isinstance(event, Waited):
+            totals["waiting"] += event.wall_s
         elif isinstance(event, Launch):
             totals["confirm" if event.purpose == "confirm" else "measure"] += event.wall_s
     at_s = entries[-1].at_s if entries else 0.0
     return Spent(**totals, other=max(0.0, round(at_s - sum(totals.values()), 9)))
+
+
+def last_launch(entries: Sequence[Entry]) -> Launch | None:
+    """The newest one; None before the first."""
+    return next((e.event for e in reversed(entries) if isinstance(e.event, Launch)), None)
 
 
 def confirmations(entries: Iterable[Entry]) -> tuple[Confirmation, ...]:

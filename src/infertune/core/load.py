@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -84,3 +85,20 @@ class Sent:
     lag_ns: RawNs
     cpu: float
     probes: tuple[Probe, ...] = ()
+
+
+LATE = 0.05
+"""How much later than its samples' arrival serving may end: the precision to which a rate is found."""
+
+
+def keeps_up(rate_per_s: float, latencies_ns: Sequence[int], wall_ns: int) -> bool:
+    """Whether serving ended with the arrivals, not later: a queue that grows breaks no latency limit in a short window,
+    but would in a longer one. What a few samples at the end need (two of the shortest latencies) is allowed.
+
+    All samples of one stretch, ``wall_ns`` from the first arrival to the last completion; of all at once (a rate of 0)
+    nothing can be said against.
+    """
+    if rate_per_s <= 0.0:
+        return True
+    arriving_ns = len(latencies_ns) / rate_per_s * 1e9
+    return wall_ns <= arriving_ns * (1.0 + LATE) + 2 * min(latencies_ns, default=0)

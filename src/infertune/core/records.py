@@ -388,7 +388,16 @@ class Ceilings:
     wall_s: float
 
 
-Event = Question | Opened | Round | Built | Launch | Checked | Calibrated | Decided | Ablated | Ceilings | Closed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    """Nothing was launched for ``wall_s`` seconds, because other programs used the CPUs."""
+
+    wall_s: float
+
+
+Event = (
+    Question | Opened | Round | Built | Launch | Checked | Calibrated | Decided | Ablated | Ceilings | Waited | Closed
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

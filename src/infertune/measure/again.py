@@ -7,6 +7,7 @@ only ever slows down: a launch that is far behind even so is not worth another.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from infertune.core import audit
@@ -24,21 +25,29 @@ ANCHOR_EVERY = 10
 
 
 def disturbed(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> list[Point]:
-    """Points whose search launches were all disturbed, with retries left and worth one; first tried first."""
+    """Points that are `untold`, with retries left; first tried first."""
+    tries = Counter(launch.point for launch in launches)
+    return [point for point in untold(launches, score) if tries[point] <= RETRIES]
+
+
+def untold(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> list[Point]:
+    """Points whose launches were all disturbed, so that they may be better than they seem; first tried first.
+
+    Not those that are further behind the best than any disturbance explains.
+    """
     if not any(audit.contaminated(launch.flags) for launch in launches):
         return []
     own: dict[Point, list[Launch]] = {}
     for launch in launches:
         own.setdefault(launch.point, []).append(launch)
-    unsettled = {point: of for point, of in own.items() if _unsettled(of)}
-    best = max(_scores(launches, score), default=0.0) if unsettled else 0.0
-    return [point for point, of in unsettled.items() if best - max(_scores(of, score)) <= WORTH]
+    never = {point: of for point, of in own.items() if _never_undisturbed(of)}
+    best = max(_scores(launches, score), default=0.0) if never else 0.0
+    return [point for point, of in never.items() if best - max(_scores(of, score)) <= WORTH]
 
 
-def _unsettled(own: Sequence[Launch]) -> bool:
-    """Measured, but never undisturbed, and there are retries left."""
+def _never_undisturbed(own: Sequence[Launch]) -> bool:
     measured = any(isinstance(launch.outcome, Measurement) for launch in own)
-    return measured and len(own) <= RETRIES and all(audit.contaminated(launch.flags) for launch in own)
+    return measured and all(audit.contaminated(launch.flags) for launch in own)
 
 
 def _scores(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> Iterator[float]:

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infertune.core import stats
-from infertune.core.load import Load, Probe, Sent
+from infertune.core.load import Load, Probe, Sent, keeps_up
 from infertune.core.records import Conditions, Measurement, Phase, Plan, RawNs
 from infertune.core.seams import Clock, Session
 from infertune.edge.clock import thread_cpu_ns
 from infertune.measure.closed_loop import Loop, first_request, warm_up
 from infertune.measure.schedule import arrivals_ns
-from infertune.measure.sustain import WITHIN, highest_rate
+from infertune.measure.sustain import highest_rate
 
 CpuTime = Callable[[], int]
 _LEAST = 20  # samples of a stretch, however slow the model is
@@ -50,14 +50,8 @@ class Stretch:
     def keeps(self, limits: tuple[tuple[float, float], ...]) -> bool:
         """Everything was served as fast as it came, and each percentile is within its bound."""
         within = (stats.quantile_ns(self.latencies, percent) <= bound_s * 1e9 for percent, bound_s in limits)
-        return not self.unfinished and self.keeps_up and all(within)
-
-    @property
-    def keeps_up(self) -> bool:
-        """Whether serving ended with the arrivals, not later: a queue that grows breaks no latency limit in a short
-        window, but would in a longer one. What a few samples at the end need is allowed."""
-        arriving = int(self.offsets[-1])
-        return self.wall_ns <= arriving * (1.0 + WITHIN) + 2 * min(self.latencies, default=0)
+        kept_up = keeps_up(self.rate_per_s, self.latencies, self.wall_ns)
+        return not self.unfinished and kept_up and all(within)
 
 
 @dataclass(slots=True)

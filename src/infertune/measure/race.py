@@ -67,15 +67,18 @@ def entrants(scores: Scores, spread: float = TYPICAL_SPREAD) -> list[Point]:
     return [p for p in order[:FIELD] if _centre(scores, order[0]) - _centre(scores, p) <= near]
 
 
-def survivors(field: Sequence[Point], scores: Scores, blocks: int, spread: float = math.inf) -> list[Point]:
+def survivors(
+    field: Sequence[Point], scores: Scores, blocks: int, spread: float = math.inf, untold: Collection[Point] = ()
+) -> list[Point]:
     """Who is launched in block number ``blocks`` (from 0): the best of those that raced so far.
 
     Left out is also who is surely not better than the leader by `WORTH`, where a score has the standard deviation
-    ``spread``: selection with an indifference zone (Kim and Nelson 2001).
+    ``spread``: selection with an indifference zone (Kim and Nelson 2001). Of points that are ``untold``, whose launches
+    were all disturbed, nothing is sure.
     """
     size = SIZES[min(blocks, len(SIZES) - 1)]
     order = ranked({point: scores[point] for point in field})[:size]
-    return [p for p in order if p == order[0] or _may_be_better(scores, p, order[0], spread)]
+    return [p for p in order if p == order[0] or p in untold or _may_be_better(scores, p, order[0], spread)]
 
 
 def _may_be_better(scores: Scores, rival: Point, leader: Point, spread: float) -> bool:

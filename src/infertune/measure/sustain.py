@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-WITHIN = 0.05
-"""The rate is found to this relative precision."""
+from infertune.core.load import LATE
+
+WITHIN = LATE
+"""The rate is found to this relative precision: no more is asked of serving in time than that."""
 
 _FIRST = 0.7  # of the capacity that the closed loop showed: queues explode above that, so the answer is seldom higher
 _STEP = math.sqrt(2.0)

@@ -50,6 +50,7 @@ def result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> 
             "build": round(found.spent.build, 3),
             "measure": round(found.spent.measure, 3),
             "confirm": round(found.spent.confirm, 3),
+            "waiting": round(found.spent.waiting, 3),
             "other": round(found.spent.other, 3),
         },
         "simulated": found.simulated,

@@ -30,7 +30,8 @@ def confirm(loop: Loop, finalists: Sequence[Point], why: str) -> None:
         until = loop.budget_s + (planning.OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
         if block and not loop.affordable(points, plan, until):
             return
-        loop.repeated_block(points, "confirm", block, plan, loop.budget_s)
+        owed = max(1, planning.LEAST_BLOCKS - block)
+        loop.repeated_block(points, "confirm", block, plan, loop.budget_s, owed=owed)
 
 
 def _open(loop: Loop, finalists: Sequence[Point], why: str) -> list[Point]:

@@ -21,6 +21,7 @@ from infertune.measure import race as racing
 from infertune.search import Ending
 from infertune.study import checking
 from infertune.study.bench import BUILD_TIMEOUT_S, Bench
+from infertune.study.calm import SEARCH_SHARE, Calm
 from infertune.study.journal import Journal
 from infertune.study.question import Setting
 
@@ -61,6 +62,7 @@ class Loop:
     max_trials: int | None
     stop: Callable[[], bool]
     on_phase: OnPhase
+    calm: Calm
     noise: Noise = "refuse"
 
     # ------------------------------------------------------------ reading the record
@@ -112,6 +114,11 @@ class Loop:
             if isinstance(launch.outcome, Measurement):
                 found.setdefault(launch.point, []).append(launch)
         return found
+
+    def untold(self) -> list[Point]:
+        """Points that may be better than they seem, because other programs disturbed all their launches."""
+        seen = self.launches("screen", "race", "anchor")
+        return again.untold(seen, self.setting.goal.score) if self.noise == "refuse" else []
 
     def score(self, launch: Launch) -> float:
         assert isinstance(launch.outcome, Measurement)
@@ -194,7 +201,7 @@ class Loop:
             self.journal.append(Round(points=tuple(fresh), think_s=(self.clock.now_ns() - began) / 1e9))
             self._screen(fresh)
             for point, purpose in self.due_again():
-                self._launch(point, purpose)
+                self._launch(point, purpose, self._calm_by())
         return "interrupted"
 
     def proposed(self, count: int = 1, under_way: Sequence[Point] = ()) -> Sequence[Point]:
@@ -221,7 +228,7 @@ class Loop:
         """What the search's end left disturbed, before anybody is chosen from it."""
         for point in again.disturbed(self.launches("screen"), self.setting.goal.score):
             if self.noise == "refuse" and self.affordable([point], self.plans.screen, until_s):
-                self._launch(point, "screen")
+                self._launch(point, "screen", until_s - self.costs().launch_s(point, self.plans.screen))
 
     def legal_and_new(self, points: Sequence[Point]) -> list[Point]:
         """Those of ``points`` that may be tried and were not."""
@@ -243,9 +250,15 @@ class Loop:
             self.on_phase("build", "; ".join(map(self.named, points)))
         self.bench.build(points, most_s=self._most_build_s())
         for point in points:
-            self._launch(point, "screen")
+            self._launch(point, "screen", self._calm_by())
 
-    def _launch(self, point: Point, purpose: Purpose) -> None:
+    def _calm_by(self) -> float:
+        """Until when the search may wait for a quiet machine."""
+        patience_s = SEARCH_SHARE * self.budget_s - self.calm.waited_s()
+        return min(self.journal.elapsed_s + patience_s, self.budget_s - self.reserve_s())
+
+    def _launch(self, point: Point, purpose: Purpose, calm_by: float) -> None:
+        self.calm.wait(calm_by)
         if not self.stop():
             self.on_phase("search", self.named(point))
             self.bench.launch(point, purpose, 0, self.plans.screen, most_s=self._most_launch_s())
@@ -276,21 +289,28 @@ class Loop:
                 part.append(point)
         return part
 
-    def block(self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan) -> None:
+    def block(self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan, calm_by: float) -> None:
         """Launch each point once, in this block's own random order."""
         for point in racing.block_order(points, self.setting.question.seed, block):
+            self.calm.wait(calm_by)
             if not self.stop():
                 self.on_phase(purpose, self.named(point))
                 self.bench.launch(point, purpose, block, plan, most_s=self._most_launch_s())
 
-    def repeated_block(self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan, until_s: float) -> None:
-        """Everybody once, then, up to twice, those that were disturbed: nobody loses by a neighbour's noise."""
-        waiting = list(points)
+    def repeated_block(
+        self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan, until_s: float, *, owed: int = 1
+    ) -> None:
+        """Everybody once, then, up to twice, those that were disturbed: nobody loses by a neighbour's noise.
+
+        So many blocks are ``owed`` before ``until_s`` that waiting for a quiet machine must leave the time for them.
+        """
+        waiting, costs = list(points), self.costs()
+        calm_by = until_s - owed * sum(costs.launch_s(point, plan) for point in points)
         for attempt in range(1 + again.RETRIES):
             if not waiting or (attempt and not self.affordable(waiting, plan, until_s)):
                 return
             before = len(self.launches(purpose))
-            self.block(waiting, purpose, block, plan)
+            self.block(waiting, purpose, block, plan, calm_by)
             waiting = [la.point for la in self.launches(purpose)[before:] if not self.usable([la])]
 
     def confirm_reserve_s(self, leaders: Sequence[Point]) -> float:

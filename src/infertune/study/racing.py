@@ -9,7 +9,7 @@ from infertune.core import stats, verdict
 from infertune.core.space import Point
 from infertune.measure import plan as planning
 from infertune.measure import race as racing
-from infertune.study.checking import faithful_leaders
+from infertune.study.checking import faithful_leaders, trusted
 from infertune.study.loop import Loop
 
 
@@ -21,7 +21,7 @@ def race(loop: Loop) -> list[Point]:
     """
     until = loop.budget_s - loop.confirm_reserve_s([])
     loop.repeat_disturbed(until - planning.RACE_SHARE * loop.budget_s)
-    field = faithful_leaders(loop, loop.scores())
+    field = _with_untold(loop, faithful_leaders(loop, loop.scores()))
     until, blocks = loop.budget_s - loop.confirm_reserve_s(field), 0
     while not racing.decided(field, blocks, settled=_settled(loop, field)):
         runners = loop.affordable_part(field, loop.plans.race, until)
@@ -35,6 +35,14 @@ def race(loop: Loop) -> list[Point]:
     return _finalists(loop, field)
 
 
+def _with_untold(loop: Loop, field: list[Point]) -> list[Point]:
+    """And those that nobody can tell yet because other programs disturbed all their launches, as places are left."""
+    scores = loop.scores()
+    more = [p for p in loop.untold() if p not in field and loop.feasible(p) and trusted(loop, p)]
+    places = max(0, racing.FIELD - len(field))
+    return field + racing.ranked({point: scores[point] for point in more})[:places]
+
+
 def _settled(loop: Loop, field: Sequence[Point]) -> bool:
     """Whether the leader surely keeps the goal's limits."""
     scores = loop.scores()
@@ -46,7 +54,7 @@ def _survivors(loop: Loop, runners: Sequence[Point], blocks: int) -> list[Point]
     """Those that do not break a limit; none of them leaves for being behind a leader that may break one yet."""
     kept = [p for p in runners if loop.feasible(p)]
     spread = loop.spread() if _settled(loop, kept) else math.inf
-    return racing.survivors(kept, loop.scores(), blocks, spread)
+    return racing.survivors(kept, loop.scores(), blocks, spread, loop.untold())
 
 
 def _within_reach(loop: Loop, field: list[Point]) -> list[Point]:

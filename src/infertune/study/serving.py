@@ -10,10 +10,10 @@ from pathlib import Path
 
 from infertune import __version__
 from infertune.build.cache import ArtifactCache
-from infertune.core import audit, percentiles, standing, stats
+from infertune.core import audit, percentiles, standing
 from infertune.core.errors import NothingFeasible
 from infertune.core.goal import Goal, latency_percent, load_for, parse_goal
-from infertune.core.load import Arrivals, Load, Probe
+from infertune.core.load import Arrivals, Load, Probe, keeps_up
 from infertune.core.records import Closed, Failed, Launch, Measurement, Opened, Plan
 from infertune.core.space import Point, Value
 from infertune.core.standing import Standing
@@ -35,9 +35,6 @@ CONFIRMATIONS = 3
 LESS = 1.05
 """After one of them fails the next rate is this much lower, the precision to which the rate was found; then twice as
 much each time, because a rate that was found in a quiet moment may be far too high."""
-
-KEEPS_UP = 1.10
-"""A launch that served more than a tenth slower than samples came had a queue that grew."""
 
 MOST_TRIES = 6
 WINDOW_S = 3.0
@@ -71,7 +68,8 @@ class Served:
 def keeps(goal: Goal, measurement: Measurement) -> bool:
     """Whether one launch served everything as fast as it came, with every latency limit kept."""
     sent = measurement.sent
-    served = sent is None or (not sent.unfinished and stats.throughput(measurement) >= sent.rate_per_s / KEEPS_UP)
+    wall_ns = measurement.wall_ns
+    served = sent is None or (not sent.unfinished and keeps_up(sent.rate_per_s, measurement.latencies_ns, wall_ns))
     return served and goal.excess(Point.of("", "", {}), measurement) == 0.0
 
 

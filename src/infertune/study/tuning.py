@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from infertune import __version__
@@ -18,12 +19,14 @@ from infertune.core.records import Closed, Measurement, Noise, Opened
 from infertune.core.seams import Clock, Executor, Store
 from infertune.core.space import Point, Value
 from infertune.edge.clock import MonotonicClock, wall_clock
+from infertune.edge.counters import counter_reader
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
 from infertune.search import find_ending, find_strategy
 from infertune.store.sqlite import open_store
 from infertune.study import ablating
 from infertune.study.bench import Bench
+from infertune.study.calm import Calm, Glance
 from infertune.study.ceilings import Examine, closing_s, examine
 from infertune.study.confirming import confirm
 from infertune.study.journal import Journal, Listener
@@ -32,7 +35,7 @@ from infertune.study.metric import Metric
 from infertune.study.pipeline import Staff, search
 from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
 from infertune.study.racing import race
-from infertune.study.steadiness import wait_until_usable
+from infertune.study.steadiness import foreign_cpu, wait_until_usable
 from infertune.study.study import Study
 from infertune.study.warm import warm_points, warmed
 
@@ -91,13 +94,14 @@ def tune(
             metric=metric,
         )
         first = warm_points(warm_start, wanted_goal, setting.spaces)
+        glance = partial(foreign_cpu, clock, counter_reader()) if noise == "refuse" else None
         if noise == "refuse":
             wait_until_usable(clock, on_phase, stop)
         run(
             setting, store, executor, clock, ArtifactCache(),
             budget_s=parse_duration(budget), max_trials=trials, noise=noise, ablate=ablate,
             listeners=tuple(listeners), on_phase=on_phase, stop=stop, examine=examine,
-            first=first,
+            first=first, glance=glance,
         )  # fmt: skip
     return Study.open(out)
 
@@ -119,11 +123,13 @@ def run(
     examine: Examine | None = None,
     staff: Staff | None = None,
     first: Sequence[Point] = (),
+    glance: Glance | None = None,
 ) -> None:
     """Work on the study in ``store`` until its budget is spent; everything it learns is in the record.
 
     ``examine`` measures the machine's ceilings once the winner is known, and before it ``ablate`` has the winner's
-    knobs put back one at a time; time is kept back for both. Points in ``first`` are tried before any others.
+    knobs put back one at a time; time is kept back for both. Points in ``first`` are tried before any others. With a
+    ``glance`` at what others do on the machine, launches wait for them to leave.
     """
     journal = Journal(store, clock, listeners)
     ask(journal, setting)
@@ -147,6 +153,7 @@ def run(
         stop=stop,
         on_phase=on_phase,
         noise=noise,
+        calm=Calm(glance=glance, journal=journal, clock=clock, stop=stop, on_phase=on_phase),
     )
     closed = ablating.closed_before(journal.entries) if only_ablation else _live(loop, staff or Staff())
     if ablate and closed.status == "ok":
