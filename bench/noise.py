@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from infertune import __version__
 from infertune.build.cache import ArtifactCache
 from infertune.build.pool import BuildTask, build_one
-from infertune.core import audit, history, stats, wire
+from infertune.core import audit, stats, wire
 from infertune.core.answer import answer
 from infertune.core.goal import parse_goal
 from infertune.core.keys import digest
@@ -194,6 +194,11 @@ def flags(setting: Setting, cache: ArtifactCache, log: Path, count: int) -> None
         one, two = (statistics.median(quiet[name]) for name in points)
         print(f"{'':10} two cores are {two / one:.2f}x as fast as one, by clean launches", flush=True)
 
+    speeds = [(name, stats.throughput(timed.measurement)) for name, timed in zip(names, seen, strict=True)]
+    pairs = [dict(pair) for pair in zip(speeds[::2], speeds[1::2], strict=False)]
+    right = [pair[names[1]] > pair[names[0]] for pair in pairs]
+    print(f"{'':10} of neighbouring launches two cores are the faster ones in {share_of(right)}", flush=True)
+
 
 def share_of(found: Sequence[bool]) -> str:
     return f"{sum(found)} of {len(found)} ({np.mean(found):.0%})" if found else "0 of 0"
@@ -237,26 +242,18 @@ def studied(setting: Setting, seed: int, cache: ArtifactCache, budget_s: float) 
     return list(store.entries())
 
 
-def single(entries: Sequence[Entry], point: Point) -> float:
-    """Throughput of a point's first launch: what a search with one launch per point would know of it."""
-    launched = (la.outcome for la in history.launches(entries) if la.point == point)
-    return next((stats.throughput(m) for m in launched if isinstance(m, Measurement)), 0.0)
-
-
 def choices(setting: Setting, cache: ArtifactCache, count: int, budget_s: float) -> None:
-    """How often studies recommend two cores, beside what the first launch of each setting says."""
-    one, two = two_settings(setting).values()
+    """How often studies recommend two cores, and how often they are sure."""
+    two = two_settings(setting)["two cores"]
     records = [studied(setting, seed, cache, budget_s) for seed in range(count)]
     found = [answer(entries) for entries in records]
     right = [a.winner == two for a in found]
-    lone = [single(entries, two) > single(entries, one) for entries in records]
     length = statistics.mean(a.spent.total for a in found)
     launches = statistics.mean(a.counts.launches for a in found)
     waited = statistics.mean(a.spent.waiting for a in found)
     surely = [a.winner == two for a in found if a.confirmed]
     print(f"{count} studies of {length:.0f} s and {launches:.0f} launches each, {waited:.0f} s of waiting, on average")
     print(f"{'':10} two cores win in {share_of(right)} (bar: 19 of 20)")
-    print(f"{'':10} single launches would have chosen them in {share_of(lone)}")
     print(f"{'':10} of answers that are called confirmed {share_of(surely)} are right", flush=True)
 
 

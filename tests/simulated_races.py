@@ -53,6 +53,24 @@ class Outcome:
         return seen.low <= math.exp(self.truth) <= seen.high
 
 
+class Spells:
+    """Another program that works in every other spell of about ten seconds, and slows who uses all CPUs most.
+
+    By 3.6x against 1.03x, as a program on one of two CPUs did to a perceptron on two threads and on one.
+    """
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng([seed, 2])
+        self._ends = np.cumsum(rng.uniform(7.0, 13.0, 1000))
+        self._first = bool(rng.random() < 0.5)
+
+    def busy(self, now_ns: int) -> bool:
+        return bool(int(np.searchsorted(self._ends, now_ns / 1e9)) % 2) != self._first
+
+    def slower(self, point: Point, now_ns: int) -> float:
+        return (1.03 if point["variant"] == BASELINE else 3.6) if self.busy(now_ns) else 1.0
+
+
 def candidates(count: int) -> Space:
     knob = Knob(
         name="variant",
@@ -93,8 +111,9 @@ def a_race(
     neighbour: Neighbour = NOBODY,
     baseline: float = 50.0,
     budget_s: float = 600.0,
+    spells: Spells | None = None,
 ) -> Outcome:
-    """A study over candidates with these true speeds (samples/s)."""
+    """A study over candidates with these true speeds (samples/s); it sees ``spells`` and can wait for their end."""
 
     def rate(point: Point) -> float:
         return baseline if point["variant"] == BASELINE else speeds[point.number("variant")]
@@ -102,7 +121,15 @@ def a_race(
     clock, store = FakeClock(), MemoryStore()
     executor = FakeExecutor(clock, rate, noise=noise, seed=seed, start_s=0.3)
     executor.neighbour = neighbour
-    run(asked(candidates(len(speeds)), seed), store, executor, clock, ArtifactCache(folder), budget_s=budget_s)
+
+    def glance() -> float:
+        clock.advance(0.3)
+        return 0.5 if spells is not None and spells.busy(clock.now_ns()) else 0.0
+
+    if spells is not None:
+        executor.hurt = lambda point: spells.slower(point, clock.now_ns())
+    setting, cache = asked(candidates(len(speeds)), seed), ArtifactCache(folder)
+    run(setting, store, executor, clock, cache, budget_s=budget_s, glance=glance if spells else None)
     entries = list(store.entries())
     found = answer(entries)
     assert found.winner is not None

@@ -13,7 +13,7 @@ import pytest
 from infertune.core import percentiles, stats
 from infertune.core.records import Launch
 from infertune.testing.executor import Neighbour
-from simulated_races import Outcome, a_race, near_equals
+from simulated_races import Outcome, Spells, a_race, near_equals
 
 RACES = 60
 NEIGHBOUR = Neighbour(share=0.20, seen=0.90)
@@ -73,6 +73,27 @@ def test_where_every_launch_is_disturbed_nothing_is_confirmed(tmp_path: Path) ->
     race = a_race(tmp_path, [100.0, 90.0], seed=1, neighbour=Neighbour(share=1.0, seen=1.0))
     assert not race.found.confirmed
     assert any("--accept-noise" in caveat for caveat in race.found.caveats)
+
+
+def test_the_faster_of_two_is_found_beside_a_neighbour_that_comes_and_goes(tmp_path: Path) -> None:
+    """M5, simulated: the truly twice as fast setting suffers most, so single launches prefer the slower one."""
+    races = [a_race(tmp_path, [100.0], seed=seed, budget_s=30.0, spells=Spells(seed)) for seed in range(40)]
+    assert sum(race.truth == race.best for race in races) >= 38
+    assert all(race.truth == race.best for race in races if race.found.confirmed)
+    assert any(race.found.spent.waiting > 5.0 for race in races)
+    assert all(race.entries[-1].at_s <= 40.0 for race in races)
+
+
+def test_a_neighbour_that_stays_does_not_keep_anything_from_being_tried(tmp_path: Path) -> None:
+    class Forever(Spells):
+        def busy(self, now_ns: int) -> bool:
+            return True
+
+    race = a_race(tmp_path, near_equals(20, 5), seed=5, budget_s=120.0, spells=Forever(0))
+    assert race.found.counts.trials == 21
+    assert not race.found.confirmed
+    assert race.entries[-1].at_s <= 130.0
+    assert any("may be better could only be measured while other programs" in told for told in race.found.caveats)
 
 
 def draws(kind: int, rng: np.random.Generator, count: int) -> tuple[list[int], dict[float, float]]:

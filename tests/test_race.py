@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,16 +53,37 @@ def test_the_spread_is_that_of_a_points_launches_and_not_between_points_or_from_
     assert race.spread([[0.0], [0.0, 0.1]]) == race.TYPICAL_SPREAD
 
 
-def test_finalists_are_the_winner_and_what_ties_with_it() -> None:
+def test_of_those_that_tie_the_simplest_wins() -> None:
     scores = {POINTS[0]: [0.0], POINTS[1]: [-0.009], POINTS[2]: [-0.2]}
-    assert race.finalists(POINTS[:3], scores) == POINTS[:2]
-    assert race.finalists([POINTS[0], POINTS[2]], scores) == POINTS[:1]
+    order = POINTS.index
+    assert race.tied(POINTS[:3], scores) == POINTS[:2]
+    assert race.finalists(POINTS[:3], scores, order) == POINTS[:1]
+    assert race.finalists(POINTS[:3], scores, lambda point: -order(point)) == [POINTS[1]]
+    assert race.finalists([POINTS[0], POINTS[2]], scores, lambda point: -order(point)) == POINTS[:1]
 
 
 def test_a_point_that_surely_keeps_the_limits_is_confirmed_beside_one_that_may_not() -> None:
     scores = {POINTS[0]: [0.0], POINTS[1]: [-0.1], POINTS[2]: [-0.2]}
-    assert race.finalists(POINTS[:3], scores, safe=POINTS[1:3]) == POINTS[:2]
-    assert race.finalists(POINTS[:3], scores, safe=POINTS[:3]) == POINTS[:1]
+    order = POINTS.index
+    assert race.finalists(POINTS[:3], scores, order, safe=POINTS[1:3]) == POINTS[:2]
+    assert race.finalists(POINTS[:3], scores, order, safe=POINTS[:3]) == POINTS[:1]
+    assert race.finalists(POINTS[:2], {POINTS[0]: [0.0], POINTS[1]: [-0.005]}, order, safe=[POINTS[1]]) == [POINTS[1]]
+
+
+@pytest.mark.parametrize(("gap", "count"), [(0.0, 1), (0.01, 2), (0.03, 4)])
+def test_the_expected_loss_is_that_of_a_simulation(gap: float, count: int) -> None:
+    """Of two points seen ``gap`` apart with ``count`` launches of 2 % noise each."""
+    scores = {POINTS[0]: [0.0] * count, POINTS[1]: [-gap] * count}
+    drawn = np.random.default_rng(1).normal(-gap, 0.02 * np.sqrt(2.0 / count), 200_000)
+    assert race.expected_loss(POINTS[:2], scores, 0.02) == pytest.approx(np.maximum(drawn, 0.0).mean(), rel=0.05)
+    assert race.expected_loss(POINTS[:1], scores, 0.02) == 0.0
+
+
+def test_a_race_ends_when_more_of_it_is_not_worth_it() -> None:
+    assert race.decided(POINTS[:2], 1, loss=0.009)
+    assert not race.decided(POINTS[:2], 1, loss=0.011)
+    assert not race.decided(POINTS[:2], 0, loss=0.0), "nobody is chosen from single launches"
+    assert not race.decided(POINTS[:2], 1, loss=0.0, settled=False)
 
 
 def test_block_orders_are_fresh_and_repeatable() -> None:

@@ -63,24 +63,25 @@ class Progress:
     def on_entry(self, entry: Entry) -> str | None:
         """Take one entry in; a line worth printing where there is no live panel."""
         self.at_s, self.seen_ns = entry.at_s, self.clock.now_ns()
+        line: str | None = None
         match entry.event:
             case Question() as question:
                 self.question = question
-                return f"asked: {question.goal} for {words.counted(len(question.spaces), 'target')}"
+                line = f"asked: {question.goal} for {words.counted(len(question.spaces), 'target')}"
             case Opened(budget_s=budget):
                 self.budget_s = budget
             case Built(outcome=Failed() as failed, point=point):
                 self.failures += 1
-                return f"build failed ({failed.kind}): {self.named(point)}: {failed.message}"
+                line = f"build failed ({failed.kind}): {self.named(point)}: {failed.message}"
             case Launch() as launch:
-                return self._on_launch(launch)
+                line = self._on_launch(launch)
             case Checked(fidelity=fidelity):
-                return f"outputs of {self.named(fidelity.point)}: cosine {fidelity.cosine:.5f}"
+                line = f"outputs of {self.named(fidelity.point)}: cosine {fidelity.cosine:.5f}"
             case Waited(wall_s=waited):
-                return f"waited {words.seconds(waited)} for other programs to leave the CPUs"
+                line = f"waited {words.seconds(waited)} for other programs to leave the CPUs"
             case Decided(finalists=finalists):
-                return f"to confirm: {'; '.join(map(self.named, finalists))}"
-        return None
+                line = f"to confirm: {'; '.join(map(self.named, finalists))}"
+        return line
 
     def _on_launch(self, launch: Launch) -> str:
         self.launches += 1

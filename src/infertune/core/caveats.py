@@ -12,6 +12,7 @@ from infertune.core.findings import Answer
 from infertune.core.goal import latency_percent
 from infertune.core.history import Confirmation
 from infertune.core.records import Failed, Measurement
+from infertune.core.space import Point
 
 SURE = 0.95
 
@@ -67,6 +68,10 @@ def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[s
     last = chosen.confirmation or next(iter(reading.confirmations[-1:]), None)
     yield from _of_disturbance(last, confirmed=chosen.confirmation is not None)
     fresh = chosen.confirmation.launches if chosen.confirmation else ()
+    untold = [p for p in _untold(reading) if p != answer.winner]
+    if untold:
+        named = f"{words.counted(len(untold), 'point')} that may be better"
+        yield f"{named} could only be measured while other programs disturbed them: run again when it is quieter"
     failed = sum(isinstance(launch.outcome, Failed) for launch in fresh)
     flagged = sum(bool(launch.flags) for launch in fresh)
     if failed:
@@ -74,6 +79,11 @@ def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[s
     if flagged:
         named = ", ".join(f"{name} {count}" for name, count in tallies.flags(fresh))
         yield f"{flagged} of {words.counted(len(fresh), 'confirmation launch')} were flagged: {named}"
+
+
+def _untold(reading: Reading) -> list[Point]:
+    seen = [la for la in reading.launches if la.purpose in ("screen", "race", "anchor")]
+    return [] if reading.noise == "accept" else history.untold(seen, reading.terms.goal.score)
 
 
 def _of_disturbance(last: Confirmation | None, *, confirmed: bool) -> Iterator[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infertune.core import audit, history, verdict
 from infertune.core.goal import parse_goal
 from infertune.core.history import Confirmation, Sample
-from infertune.core.records import Closed, Entry, Launch, Question, Trial
+from infertune.core.records import Closed, Entry, Launch, Noise, Question, Trial
 from infertune.core.space import Point
 from infertune.core.verdict import ENOUGH, Decision, Terms
 
@@ -23,6 +23,7 @@ class Reading:
     launches: tuple[Launch, ...]
     confirmations: tuple[Confirmation, ...]
     closed: Closed | None
+    noise: Noise
 
     @property
     def baselines(self) -> tuple[tuple[str, Point], ...]:
@@ -57,6 +58,7 @@ def read(entries: Sequence[Entry]) -> Reading:
         launches=history.launches(entries),
         confirmations=tuple(history.trusted(c, noise) for c in history.confirmations(entries)),
         closed=history.closed(entries),
+        noise=noise,
     )
 
 
@@ -74,7 +76,11 @@ def choose(reading: Reading) -> Choice:
 def _decision(reading: Reading, confirmation: Confirmation) -> Decision | None:
     finalists = [history.sample(p, confirmation.launches) for p in confirmation.finalists]
     beside = [(name, history.sample(p, confirmation.launches)) for name, p in reading.baselines]
-    return verdict.decide(reading.terms, finalists, beside)
+    decision = verdict.decide(reading.terms, finalists, beside)
+    if decision is None or not confirmation.ties or decision.winner != confirmation.finalists[0]:
+        return decision
+    told = verdict.race_tie_words(confirmation.ties, reading.question.spaces)
+    return replace(decision, why=decision.why + told, tied=confirmation.ties)
 
 
 def _so_far(reading: Reading) -> Decision | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from infertune.core import audit
@@ -50,6 +51,7 @@ class Confirmation:
     """
 
     finalists: tuple[Point, ...]
+    ties: tuple[Point, ...] = ()
     launches: tuple[Launch, ...] = ()
     disturbed: tuple[Launch, ...] = ()
 
@@ -186,13 +188,41 @@ def confirmations(entries: Iterable[Entry]) -> tuple[Confirmation, ...]:
         event = entry.event
         if isinstance(event, Decided):
             before = () if searched or not found else found.pop().launches
-            found.append(Confirmation(finalists=event.finalists, launches=before))
+            found.append(Confirmation(finalists=event.finalists, ties=event.ties, launches=before))
             searched = False
         elif isinstance(event, Launch) and event.purpose == "confirm" and found:
             found[-1] = replace(found[-1], launches=(*found[-1].launches, event))
         elif isinstance(event, Launch) and event.purpose in ("screen", "race"):
             searched = True
     return tuple(found)
+
+
+SLOWED_MOST = math.log(3.0)
+"""The worst contamination seen slowed a launch by 3x: what is further behind the best than that is no candidate."""
+
+
+def untold(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> list[Point]:
+    """Points whose launches were all disturbed, so that they may be better than they seem; first tried first.
+
+    Not those that are further behind the best than any disturbance explains.
+    """
+    if not any(audit.contaminated(launch.flags) for launch in launches):
+        return []
+    own: dict[Point, list[Launch]] = {}
+    for launch in launches:
+        own.setdefault(launch.point, []).append(launch)
+    never = {point: of for point, of in own.items() if _never_undisturbed(of)}
+    best = max(_scores(launches, score), default=0.0) if never else 0.0
+    return [point for point, of in never.items() if best - max(_scores(of, score)) <= SLOWED_MOST]
+
+
+def _never_undisturbed(own: Sequence[Launch]) -> bool:
+    measured = any(isinstance(launch.outcome, Measurement) for launch in own)
+    return measured and all(audit.contaminated(launch.flags) for launch in own)
+
+
+def _scores(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> Iterator[float]:
+    return (score(launch.outcome) for launch in launches if isinstance(launch.outcome, Measurement))
 
 
 def trusted(confirmation: Confirmation, noise: Noise) -> Confirmation:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from infertune.core.ablated import Ablated
 from infertune.core.calibrated import Calibrated
+from infertune.core.ceilings import Ceilings as Ceilings
 from infertune.core.load import CLOSED
 from infertune.core.load import Load as Load
 from infertune.core.load import Probe as Probe
@@ -356,10 +357,11 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The race is over: who goes into confirmation, and why."""
+    """The race is over: who goes into confirmation, and why. ``ties`` were as good as the first of them."""
 
     finalists: tuple[Point, ...]
     why: str
+    ties: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,24 +370,6 @@ class Closed:
 
     status: str
     why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ceilings:
-    """What the machine can do at most, measured beside the winner with its own target and arithmetic.
-
-    ``macs_per_s`` is the rate of a large matrix product over all CPUs in ``precision``; None where it could not be
-    measured, and ``why_not`` says so. ``macs`` are the model's per sample.
-    """
-
-    target: str
-    precision: str
-    macs: int | None
-    macs_per_s: float | None
-    copy_bytes_per_s: float | None
-    cache_bytes: int
-    why_not: str
-    wall_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,6 +205,13 @@ def _tie_words(terms: Terms, champion: Sample, equals: Sequence[Sample]) -> str:
     return f"; a tie: nothing separates it from {named} ({words.times(found)} of it), so the simpler one is taken"
 
 
+def race_tie_words(ties: Sequence[Point], spaces: Sequence[SpaceFact]) -> str:
+    """Who was as good as the winner in the race, which ended there."""
+    more = f" and {len(ties) - 1} more" if len(ties) > 1 else ""
+    other = words.point(ties[0], spaces)
+    return f"; a tie: nothing in the race separates it from {other}{more}, so the simplest is taken"
+
+
 def _against_default(terms: Terms, champion: Sample, rival: tuple[str, Sample] | None) -> Decision:
     if rival is None:
         return Decision(winner=champion.point, why="the best point found; no baseline could be compared with it")

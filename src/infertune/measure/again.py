@@ -6,20 +6,16 @@ only ever slows down: a launch that is far behind even so is not worth another.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from infertune.core import audit
+from infertune.core.history import untold
 from infertune.core.records import Launch, Measurement
 from infertune.core.space import Point
 
 RETRIES = 2
 LATER = 8
 """Launches of other points between a disturbed one and its repetition."""
-
-WORTH = math.log(3.0)
-"""The worst contamination seen slowed a launch by 3x: what is further behind the best than that is no candidate."""
 
 ANCHOR_EVERY = 10
 
@@ -28,30 +24,6 @@ def disturbed(launches: Sequence[Launch], score: Callable[[Measurement], float])
     """Points that are `untold`, with retries left; first tried first."""
     tries = Counter(launch.point for launch in launches)
     return [point for point in untold(launches, score) if tries[point] <= RETRIES]
-
-
-def untold(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> list[Point]:
-    """Points whose launches were all disturbed, so that they may be better than they seem; first tried first.
-
-    Not those that are further behind the best than any disturbance explains.
-    """
-    if not any(audit.contaminated(launch.flags) for launch in launches):
-        return []
-    own: dict[Point, list[Launch]] = {}
-    for launch in launches:
-        own.setdefault(launch.point, []).append(launch)
-    never = {point: of for point, of in own.items() if _never_undisturbed(of)}
-    best = max(_scores(launches, score), default=0.0) if never else 0.0
-    return [point for point, of in never.items() if best - max(_scores(of, score)) <= WORTH]
-
-
-def _never_undisturbed(own: Sequence[Launch]) -> bool:
-    measured = any(isinstance(launch.outcome, Measurement) for launch in own)
-    return measured and all(audit.contaminated(launch.flags) for launch in own)
-
-
-def _scores(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> Iterator[float]:
-    return (score(launch.outcome) for launch in launches if isinstance(launch.outcome, Measurement))
 
 
 def due(launches: Sequence[Launch], score: Callable[[Measurement], float]) -> Point | None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +32,8 @@ TYPICAL_SPREAD = 0.06
 """Standard deviation of log scores where nothing is known: what a shared machine showed (measurement.md A1)."""
 
 LEAST_REPEATS = 4
-TIE = math.log(1.01)  # finalists this near to the best are confirmed beside it
-MOST_FINALISTS = 2
+TIE = math.log(1.01)  # points this near to the best are as good
+LOSS = math.log(1.01)  # once choosing the leader is expected to cost no more than that, the race ends
 
 Scores = Mapping[Point, Sequence[float]]
 
@@ -82,27 +83,61 @@ def survivors(
 
 
 def _may_be_better(scores: Scores, rival: Point, leader: Point, spread: float) -> bool:
-    error = spread * math.sqrt(1.0 / len(scores[rival]) + 1.0 / len(scores[leader]))
+    error = _error(scores, rival, leader, spread)
     return _centre(scores, leader) - _centre(scores, rival) + WORTH < SURE * error
 
 
-def decided(field: Sequence[Point], blocks: int, *, settled: bool = True) -> bool:
-    """True when another block would not change who is confirmed.
+def _error(scores: Scores, rival: Point, leader: Point, spread: float) -> float:
+    """Standard error of the difference between two points' scores."""
+    return spread * math.sqrt(1.0 / len(scores[rival]) + 1.0 / len(scores[leader]))
+
+
+def expected_loss(field: Sequence[Point], scores: Scores, spread: float) -> float:
+    """What choosing the leader may cost, in log score: its expected shortfall behind each rival, added up.
+
+    The opportunity cost of a selection, bounded from above (Chick and Inoue 2001): for a rival that is a gap g behind
+    with standard error s, s * (phi(z) - z * Phi(-z)) with z = g / s.
+    """
+    leader, *rivals = ranked({point: scores[point] for point in field})
+    return sum(_may_gain(scores, rival, leader, spread) for rival in rivals)
+
+
+def _may_gain(scores: Scores, rival: Point, leader: Point, spread: float) -> float:
+    error = _error(scores, rival, leader, spread)
+    if error == 0.0:
+        return 0.0
+    z = (_centre(scores, leader) - _centre(scores, rival)) / error
+    density = math.exp(-z * z / 2.0) / math.sqrt(2.0 * math.pi)
+    return error * (density - z * math.erfc(z / math.sqrt(2.0)) / 2.0)
+
+
+def decided(field: Sequence[Point], blocks: int, *, settled: bool = True, loss: float = math.inf) -> bool:
+    """True when another block would not change who is confirmed, or is not worth it: ``loss`` is the expected one.
 
     A single point races on, too, while it is not ``settled`` whether it keeps the goal's limits.
     """
-    return not field or (len(field) == 1 and settled) or blocks >= len(SIZES)
+    ended = len(field) == 1 or (blocks > 0 and loss <= LOSS)
+    return not field or (ended and settled) or blocks >= len(SIZES)
 
 
-def finalists(field: Sequence[Point], scores: Scores, safe: Collection[Point] = ()) -> list[Point]:
-    """The winner of the race first, then a point that nothing separates from it.
-
-    Where ``safe`` names points that surely keep the goal's limits and none of those is among them, the best safe one
-    is confirmed too, so that there is an answer if the winner turns out not to keep them.
-    """
+def tied(field: Sequence[Point], scores: Scores) -> list[Point]:
+    """The leader, and who is so near that this race cannot tell them apart; best first."""
     order = ranked({point: scores[point] for point in field})
-    final = [p for p in order[:MOST_FINALISTS] if _centre(scores, order[0]) - _centre(scores, p) <= TIE]
-    spare = [p for p in order if p in safe][:1]
+    return [p for p in order if _centre(scores, order[0]) - _centre(scores, p) <= TIE]
+
+
+def finalists(
+    field: Sequence[Point], scores: Scores, simplicity: Callable[[Point], Any], safe: Collection[Point] = ()
+) -> list[Point]:
+    """The winner of the race: of those that tie the simplest one, ``simplicity`` being the sort key.
+
+    Where ``safe`` names points that surely keep the goal's limits, such a one is preferred among those that tie. If
+    none of them is, the best safe one is confirmed too, so that there is an answer if the winner turns out not to
+    keep them.
+    """
+    ties = tied(field, scores)
+    final = [min([p for p in ties if p in safe] or ties, key=simplicity)] if ties else []
+    spare = [p for p in ranked({point: scores[point] for point in field}) if p in safe][:1]
     return final if any(p in safe for p in final) else final + spare
 
 

@@ -12,16 +12,18 @@ from infertune.core.space import Point
 from infertune.measure import plan as planning
 from infertune.study import checking
 from infertune.study.loop import Loop
+from infertune.study.racing import Raced
 
 
-def confirm(loop: Loop, finalists: Sequence[Point], why: str) -> None:
+def confirm(loop: Loop, raced: Raced, why: str) -> None:
     """Fresh launches of finalists and baselines in interleaved blocks: six, fewer when the budget is short.
 
     A block in which other programs disturbed a finalist is made up for by another one at the end, and one odd launch
     that hides a difference between winner and baseline is outvoted by more of them. Baselines that are
     clearly not the best one leave after the least number of blocks.
     """
-    points = _open(loop, finalists, why)
+    finalists = _open(loop, raced, why)
+    points = list(dict.fromkeys([*finalists, *loop.baselines()]))
     for block in range(_next_block(_fresh(loop)), planning.CONFIRM_BLOCKS + planning.MAKE_UP_BLOCKS):
         if block >= planning.CONFIRM_BLOCKS and not (_short(loop, finalists) or _doubtful(loop, finalists)):
             return
@@ -34,23 +36,25 @@ def confirm(loop: Loop, finalists: Sequence[Point], why: str) -> None:
         loop.repeated_block(points, "confirm", block, plan, loop.budget_s, owed=owed)
 
 
-def _open(loop: Loop, finalists: Sequence[Point], why: str) -> list[Point]:
-    """Check outputs, write the decision down, and say who is measured."""
-    finalists = _within_reach(loop, finalists)
-    for finalist in finalists:
-        checking.check(loop, finalist)
+def _open(loop: Loop, raced: Raced, why: str) -> list[Point]:
+    """Check outputs, write the decision down, and say who is confirmed: a tie steps in for a winner that is wrong."""
+    finalists = _within_reach(loop, raced.finalists)
+    faithful = [p for p in finalists if checking.check(loop, p)]
+    ties = [p for p in raced.ties if loop.faithful(p)]
+    if not faithful:
+        faithful = [p for p in ties if checking.check(loop, p)][:1]
     for baseline in loop.baselines():
         checking.check_baseline(loop, baseline)
-    faithful = [p for p in finalists if loop.faithful(p)]
-    loop.journal.append(Decided(finalists=tuple(faithful or finalists), why=why))
-    return list(dict.fromkeys([*faithful, *loop.baselines()]))
+    others = tuple(p for p in ties if p not in faithful)
+    loop.journal.append(Decided(finalists=tuple(faithful or finalists), why=why, ties=others))
+    return faithful
 
 
 def _within_reach(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
     """The finalists that can be confirmed beside the baselines in the time left; the first if none can.
 
-    Points that tie may differ much in what a launch costs (large batches): one that cannot be launched often enough
-    would keep everything else from being confirmed.
+    They may differ much in what a launch costs (large batches): one that cannot be launched often enough would keep
+    everything else from being confirmed.
     """
     kept: list[Point] = []
     for point in finalists:

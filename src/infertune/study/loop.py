@@ -118,7 +118,7 @@ class Loop:
     def untold(self) -> list[Point]:
         """Points that may be better than they seem, because other programs disturbed all their launches."""
         seen = self.launches("screen", "race", "anchor")
-        return again.untold(seen, self.setting.goal.score) if self.noise == "refuse" else []
+        return history.untold(seen, self.setting.goal.score) if self.noise == "refuse" else []
 
     def score(self, launch: Launch) -> float:
         assert isinstance(launch.outcome, Measurement)
@@ -328,6 +328,6 @@ class Loop:
         return self.affordable(beside, self.plans.confirm, until, times=planning.LEAST_BLOCKS)
 
     def check_s(self) -> float:
-        """What the finalists' fidelity checks may take: as long as the longest so far, for each of two."""
+        """What the finalists' fidelity checks may take: as long as the longest so far, for two."""
         walls = [e.event.wall_s for e in self.journal.entries if isinstance(e.event, Checked)]
-        return min(planning.CHECK_SHARE * self.budget_s, racing.MOST_FINALISTS * max(walls, default=0.0))
+        return min(planning.CHECK_SHARE * self.budget_s, 2 * max(walls, default=0.0))

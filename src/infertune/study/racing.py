@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from infertune.core import stats, verdict
 from infertune.core.space import Point
@@ -13,8 +15,16 @@ from infertune.study.checking import faithful_leaders, trusted
 from infertune.study.loop import Loop
 
 
-def race(loop: Loop) -> list[Point]:
-    """The winner first, then what ties with it; empty when nothing meets the goal.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raced:
+    """Who is to be confirmed, the winner first; none when nothing meets the goal. ``ties`` are as good as it."""
+
+    finalists: tuple[Point, ...]
+    ties: tuple[Point, ...] = ()
+
+
+def race(loop: Loop) -> Raced:
+    """Measure near-equal leaders again until they are told apart, or what is left does not matter.
 
     Where time does not reach for everybody, the best that it reaches for race: slow launches of one point must not keep
     the others from being told apart.
@@ -23,7 +33,7 @@ def race(loop: Loop) -> list[Point]:
     loop.repeat_disturbed(until - planning.RACE_SHARE * loop.budget_s)
     field = _with_untold(loop, faithful_leaders(loop, loop.scores()))
     until, blocks = loop.budget_s - loop.confirm_reserve_s(field), 0
-    while not racing.decided(field, blocks, settled=_settled(loop, field)):
+    while not racing.decided(field, blocks, settled=_settled(loop, field), loss=_loss(loop, field)):
         runners = loop.affordable_part(field, loop.plans.race, until)
         if len(runners) < min(2, len(field)):
             break
@@ -41,6 +51,12 @@ def _with_untold(loop: Loop, field: list[Point]) -> list[Point]:
     more = [p for p in loop.untold() if p not in field and loop.feasible(p) and trusted(loop, p)]
     places = max(0, racing.FIELD - len(field))
     return field + racing.ranked({point: scores[point] for point in more})[:places]
+
+
+def _loss(loop: Loop, field: Sequence[Point]) -> float:
+    """What choosing the leader now may cost; nobody knows while points are untold."""
+    untold = set(loop.untold())
+    return math.inf if untold.intersection(field) else racing.expected_loss(field, loop.scores(), loop.spread())
 
 
 def _settled(loop: Loop, field: Sequence[Point]) -> bool:
@@ -67,10 +83,12 @@ def _within_reach(loop: Loop, field: list[Point]) -> list[Point]:
     return [p for p in order if stats.hodges_lehmann(scores[p]) >= bar and loop.confirmable([p])] or field
 
 
-def _finalists(loop: Loop, field: list[Point]) -> list[Point]:
+def _finalists(loop: Loop, field: list[Point]) -> Raced:
     """Points that break a limit after all are left out while there are others."""
     standings = {point: loop.standing(point).state for point in field}
     kept = [p for p in field if standings[p] != "beyond" and loop.faithful(p)] or field
     kept = _within_reach(loop, kept)
     safe = {p for p in kept if standings[p] == "within"}
-    return racing.finalists(kept, loop.scores(), safe)
+    scores, spaces = loop.scores(), loop.setting.question.spaces
+    final = racing.finalists(kept, scores, partial(verdict.simplicity, spaces=spaces), safe)
+    return Raced(finalists=tuple(final), ties=tuple(p for p in racing.tied(kept, scores) if p not in final))

@@ -170,11 +170,11 @@ def _live(loop: Loop, staff: Staff) -> Closed:
     why = search(loop, staff)
     if not any(isinstance(launch.outcome, Measurement) for launch in history.launches(loop.journal.entries)):
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
-    finalists = race(loop)
-    if not finalists:
+    raced = race(loop)
+    if not raced.finalists:
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
     if not loop.stop():
-        confirm(loop, finalists, why)
+        confirm(loop, raced, why)
     return Closed(status="interrupted" if loop.stop() else "ok", why=why)
 
 

@@ -52,7 +52,8 @@ class FakeExecutor:
     """`seams.Executor`: throughput of a point is ``rate(point)`` samples per second times seeded log-normal noise.
 
     ``fails(job)`` may return a `Failed` for any job. ``error(point)`` is how far outputs are from the reference.
-    ``jobs`` lists what was asked, in order. Give it a ``neighbour`` to have launches disturbed.
+    ``jobs`` lists what was asked, in order. Give it a ``neighbour`` to have launches disturbed by chance, or ``hurt``,
+    how many times slower others make a point just now; more than 1 is seen by the counters.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class FakeExecutor:
         self._rate = rate
         self._noise = noise
         self.neighbour = NOBODY
+        self.hurt: Callable[[Point], float] = lambda point: 1.0
         self._random = np.random.default_rng(seed)
         self._start_s = start_s
         self._build_s = build_s
@@ -109,7 +111,7 @@ class FakeExecutor:
     def _measure(self, job: MeasureJob) -> Measurement:
         batch = job.point.number("batch", 1)
         in_flight = max(1, job.point.number("instances") * job.point.number("set_size"))
-        slower, conditions = self._disturbance()
+        slower, conditions = self._disturbance(job.point)
         rate = self._rate(job.point) * float(np.exp(self._noise * self._random.standard_normal())) / slower
         gap_ns = batch / rate * 1e9
         plan = job.plan
@@ -128,8 +130,11 @@ class FakeExecutor:
             conditions=conditions,
         )
 
-    def _disturbance(self) -> tuple[float, Conditions]:
+    def _disturbance(self, point: Point) -> tuple[float, Conditions]:
         """How many times slower this launch is, and what the host's counters show of it."""
+        slower = self.hurt(point)
+        if slower > 1.0:
+            return slower, BUSY
         if self._random.random() >= self.neighbour.share:
             return 1.0, QUIET
         seen = self._random.random() < self.neighbour.seen
