@@ -98,8 +98,8 @@ def expected_loss(field: Sequence[Point], scores: Scores, spread: float) -> floa
     The opportunity cost of a selection, bounded from above (Chick and Inoue 2001): for a rival that is a gap g behind
     with standard error s, s * (phi(z) - z * Phi(-z)) with z = g / s.
     """
-    leader, *rivals = ranked({point: scores[point] for point in field})
-    return sum(_may_gain(scores, rival, leader, spread) for rival in rivals)
+    order = ranked({point: scores[point] for point in field})
+    return sum(_may_gain(scores, rival, order[0], spread) for rival in order[1:])
 
 
 def _may_gain(scores: Scores, rival: Point, leader: Point, spread: float) -> float:
