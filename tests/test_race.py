@@ -31,8 +31,8 @@ def test_points_that_failed_do_not_enter() -> None:
 def test_each_block_launches_fewer_of_the_best() -> None:
     scores = {p: [-0.01 * i] * 3 for i, p in enumerate(POINTS[:8])}
     sizes = [len(race.survivors(POINTS[:8], scores, blocks=block)) for block in range(5)]
-    assert sizes == [8, 6, 3, 3, 3]
-    assert race.survivors(POINTS[:8], scores, blocks=2) == POINTS[:3]
+    assert sizes == [8, 6, 6, 4, 4]
+    assert race.survivors(POINTS[:8], scores, blocks=3) == POINTS[:4]
 
 
 def test_on_a_steady_machine_who_is_behind_leaves_sooner() -> None:

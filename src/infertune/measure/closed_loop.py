@@ -15,6 +15,7 @@ from infertune.core.seams import Clock, Session
 
 _WARMUP_SHARE = 0.3  # of the launch's cap: after that the launch is measured anyway and says it was not warmed
 _SETTLED = 0.10  # halves of the last two thirds of the warm-up agree within this
+_LEAST_ROUNDS = 2
 _LEAST_AT_CAP = 3  # requests measured even when each takes longer than the cap
 
 
@@ -87,9 +88,10 @@ def _measure(loop: Loop, plan: Plan, opened_ns: int) -> int:
 
     Only whole rounds count: as many completions as there are requests outstanding, again and again. Instances that
     started together finish together, so a window cut inside a round would count one completion of a burst too many or
-    too few, which at three requests is half of the figure.
+    too few, which at three requests is half of the figure. At least two, except at the cap.
     """
     least, cap, slots = plan.min_time_s * 1e9, plan.cap_s * 1e9, loop.slots
+    enough = max(plan.min_count, _LEAST_ROUNDS * slots)
     while True:
         loop.turn()
         count = len(loop.ends) // slots * slots
@@ -97,7 +99,7 @@ def _measure(loop: Loop, plan: Plan, opened_ns: int) -> int:
             continue
         end = loop.ends[count - 1]
         spent = end - opened_ns
-        if (spent >= least and count >= plan.min_count) or (spent >= cap and count >= _LEAST_AT_CAP):
+        if (spent >= least and count >= enough) or (spent >= cap and count >= _LEAST_AT_CAP):
             loop.keep(count)
             return end
 

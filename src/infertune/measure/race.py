@@ -19,8 +19,8 @@ import numpy as np
 from infertune.core import stats
 from infertune.core.space import Point
 
-SIZES = (8, 6, 3, 3)
-"""How many points each block launches at most: 20 launches in all."""
+SIZES = (8, 6, 6, 4, 4)
+"""How many points each block launches at most: 28 launches in all."""
 
 FIELD = SIZES[0]
 ENTRY = math.log(1.30)  # only points whose screening score is this near the best enter,

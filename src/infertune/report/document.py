@@ -227,6 +227,8 @@ def _time(found: Answer) -> Iterator[tuple[str, str]]:
     spent = found.spent
     for name in ("search", "build", "measure", "confirm", "waiting", "other"):
         seconds: float = getattr(spent, name)
+        if name == "waiting" and not seconds:
+            continue
         yield name, f"{words.seconds(seconds)} ({100 * seconds / spent.total:.0f} %)" if spent.total else "0.0 s"
     budget = f" of {words.seconds(found.budget_s)}" if found.budget_s else ""
     counts = found.counts

@@ -73,7 +73,8 @@ class Loop:
 
     @property
     def plans(self) -> planning.Plans:
-        return planning.plans(self.budget_s, load_for(self.setting.goal))
+        goal = self.setting.goal
+        return planning.plans(self.budget_s, load_for(goal), counted=planning.only_counted(goal))
 
     def trials(self) -> tuple[Trial, ...]:
         return history.trials(self.journal.entries)
