@@ -30,7 +30,7 @@ class Roof:
     """Ceilings of one point in samples per second; None where a part is not known.
 
     ``bytes_per_sample`` is the least that must move: every weight once per request, and inputs and outputs once.
-    Activations between operators may stay in caches, so they are left out.
+    Activations between operators may stay in caches, so they are left out. ``precision`` is the winner's own.
     """
 
     measured: float
@@ -39,6 +39,7 @@ class Roof:
     bytes_per_sample: float
     weight_bytes: float
     ceilings: Ceilings
+    precision: str
 
     @property
     def is_cached(self) -> bool:
@@ -70,6 +71,7 @@ def roof(model: Model, winner: Shown, ceilings: Ceilings) -> Roof:
         bytes_per_sample=moved,
         weight_bytes=weights,
         ceilings=ceilings,
+        precision=str(winner.point.get("precision", "")),
     )
 
 
@@ -143,6 +145,9 @@ def _memory(found: Roof) -> str:
 
 
 def _beyond(found: Roof, share: float) -> str:
+    measured = found.ceilings.precision
+    if share > 1.0 and found.precision == "int8" != measured:
+        return f"The winner computes in int8, whose products are faster; the ceiling is that of {measured}."
     if share > 1.0:
         return (
             "More than a ceiling is no miracle: the machine was busier when the ceiling was measured, or the runtime "

@@ -9,15 +9,16 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from infertune.core import words
-from infertune.core.records import Built, Ceilings, Checked, Launch, Measurement, Round
+from infertune.core.records import Built, Ceilings, Checked, Launch, Measurement, Round, Waited
 from infertune.report.page import svg
 from infertune.report.page.basis import Basis, Shown
 
 WIDTH, HEIGHT = 760, 380
 LEFT, RIGHT, TOP, BOTTOM = 64, 744, 34, 262
 STRIP, LANE = 276, 14
-ACTIVITIES = ("search", "build", "screen", "anchor", "race", "confirm", "ablate", "check", "idle")
-"""What the time went into: the strategy thinking, builds, launches by purpose, checks of outputs and machine, rest."""
+ACTIVITIES = ("search", "build", "screen", "anchor", "race", "confirm", "ablate", "check", "waiting", "idle")
+"""What the time went into: the strategy thinking, builds, launches by purpose, checks of outputs and machine, waiting
+for other programs to leave, rest."""
 
 _OF_PURPOSE = {"measure": "screen"}
 
@@ -50,6 +51,8 @@ def _spent(event: object) -> tuple[str, float] | None:
             return "build", event.wall_s
         case Checked() | Ceilings():
             return "check", event.wall_s
+        case Waited():
+            return "waiting", event.wall_s
         case Launch():
             return _OF_PURPOSE.get(event.purpose, event.purpose), event.wall_s
     return None

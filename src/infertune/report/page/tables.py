@@ -57,7 +57,7 @@ def spaces(basis: Basis) -> Rows:
     for space in basis.reading.question.spaces:
         mine = [t for t in basis.trials if (t.point.target, t.point.device) == (space.target, space.device)]
         ended = [sum(t.status == status for t in mine) for status in ("ok", "misses_limit", "unfaithful", "failed")]
-        share = f"{len(mine):,} ({100 * len(mine) / space.legal:.2g} %)" if space.legal else str(len(mine))
+        share = f"{len(mine):,} ({words.three(100 * len(mine) / space.legal)} %)" if space.legal else str(len(mine))
         counts = (f"{space.raw:,}", f"{space.raw - space.legal:,}", f"{space.legal:,}", share)
         rows.append((one_line(space.target, 60), *counts, *map(str, ended)))
     header = (
