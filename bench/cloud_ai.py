@@ -34,7 +34,7 @@ from infertune.targets import find_target
 from infertune.targets.qaic.configurator.schema import Search, read_search
 from infertune.targets.qaic.configurator.searches import OWN_LIMIT, narrowed, own_search, vendor_search
 from infertune.targets.qaic.configurator.wording import Row
-from infertune.targets.qaic.configurator.workshop import Workshop, measured
+from infertune.targets.qaic.configurator.workshop import Workshop, runs_of
 from infertune.targets.qaic.run import measure_point
 from infertune.targets.qaic.sdk import find_sdk
 from infertune.targets.qaic.sim.install import install
@@ -260,8 +260,8 @@ def latency(task: Task, folder: Path) -> bool:
 
 def figures(trial: Trial) -> tuple[float, float] | None:
     """(samples/s, p99 in ms) of the last launch."""
-    found = measured(trial)
-    return None if found is None else (stats.throughput(found), stats.quantile_ns(found.latencies_ns, 99.0) / 1e6)
+    runs = runs_of(trial)
+    return (stats.throughput(runs[-1]), stats.quantile_ns(runs[-1].latencies_ns, 99.0) / 1e6) if runs else None
 
 
 def front(trials: Sequence[Trial]) -> list[tuple[float, float, Point]]:

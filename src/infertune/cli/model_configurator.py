@@ -203,11 +203,13 @@ def _rows(request: Request, shop: Workshop, search: Search | None) -> Sequence[R
 
 
 def _compile(shop: Workshop, points: Sequence[Point]) -> None:
+    from infertune.core.records import Failed
     from infertune.targets.qaic.configurator.wording import compiler_params
 
     for point, future in zip(points, shop.submit(points), strict=True):
-        if failed := future.result():
-            shop.say(f"Compilation failed for {compiler_params(point)}: {failed.message}")
+        compiled = future.result()
+        if isinstance(compiled, Failed):
+            shop.say(f"Compilation failed for {compiler_params(point)}: {compiled.message}")
 
 
 def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
