@@ -56,7 +56,7 @@ def _failed(kind: FailureKind, message: str, log: str) -> CandidateFailed:
 
 def check_files(point: Point) -> None:
     """The files that a point names hold what its digests say; else an artifact would be found under a wrong name."""
-    for knob in ("mixed_precision_file", "quantisation_file"):
+    for knob in tools.FILES:
         value = str(point.get(knob, NONE))
         if value == NONE:
             continue

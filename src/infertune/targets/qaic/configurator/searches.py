@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -44,8 +44,16 @@ def _even(batch: Value, cores: Value) -> bool:
     return batch % cores == 0 or cores % batch == 0
 
 
-def narrowed(space: Space, search: Search, fixed: dict[str, Value], set_size: int, *, doublings: bool) -> Space:
-    """The card's space within the JSON's ranges, its starts as seeds.
+def narrowed(
+    space: Space,
+    search: Search,
+    fixed: Mapping[str, Value],
+    set_size: int,
+    *,
+    doublings: bool,
+    added: Mapping[str, tuple[Value, ...]] | None = None,
+) -> Space:
+    """The card's space within the JSON's ranges, its starts as seeds; ``added``: values of further knobs.
 
     With ``doublings`` batches are powers of two, as the vendor's search takes them; without, points keep to `WHOLE`
     if all starts do.
@@ -57,6 +65,7 @@ def narrowed(space: Space, search: Search, fixed: dict[str, Value], set_size: in
         powers = tuple(2**i for i in range(low.bit_length() - 1, high.bit_length()))
         batches = powers if doublings else tuple(b for b in BATCHES if low <= b <= high)
         wanted[knob] = batches if knob == "batch" else tuple(range(low, high + 1))
+    wanted |= added or {}
     common = {name: values[0] for name, values in wanted.items()}
     made = space.narrowed(wanted)
     starts = tuple(made.point(**{**common, **dict(start)}) for start in search.starts)

@@ -17,6 +17,7 @@ from infertune.core.records import Artifact, Failed, Launch, Measurement, Model,
 from infertune.core.seams import CandidateFailed, Crew, Shell
 from infertune.core.space import Point, Space
 from infertune.targets.qaic.build import compile_into
+from infertune.targets.qaic.configurator.given import Feeding
 from infertune.targets.qaic.configurator.wording import binary_folder, compiler_params
 from infertune.targets.qaic.probe import qid_of
 from infertune.targets.qaic.run import measure_point
@@ -24,6 +25,7 @@ from infertune.targets.qaic.sdk import Sdk
 
 Compiled = Artifact | Failed
 
+LONGEST_RUN_S = 600.0
 GIVE_UP = 3
 """Runs that the card itself refused, one after another, before the search ends."""
 
@@ -32,7 +34,8 @@ GIVE_UP = 3
 class Workshop:
     """``say`` writes a line of the log; ``threads`` compiles run at a time, by ``crew``; ``seconds`` per run.
 
-    ``folder`` holds the binaries; a binary serves every number of instances and set size.
+    ``folder`` holds the binaries; a binary serves every number of instances and set size. ``requests``: per instance
+    and run instead of ``seconds``; ``feeding``: the runs' inputs.
     """
 
     sdk: Sdk
@@ -46,6 +49,8 @@ class Workshop:
     crew: Crew
     say: Callable[[str], None]
     form_b: bool = False
+    requests: int | None = None
+    feeding: Feeding = field(default_factory=Feeding)
     trials: dict[Point, Trial] = field(default_factory=dict)
     binaries: dict[tuple[tuple[str, object], ...], Future[Compiled]] = field(default_factory=dict)
     refused: int = 0
@@ -94,8 +99,9 @@ class Workshop:
         """One more run of a point. Raises `BusyError` (``card-lost``)."""
         before = self.trials[point].launches if point in self.trials else ()
         outcome = self._measured(point)
-        beyond_s = outcome.setup_ns / 1e9 if isinstance(outcome, Measurement) else 0.0
-        wall_s = self.seconds + beyond_s
+        wall_s = float(self.seconds)
+        if isinstance(outcome, Measurement):
+            wall_s = (outcome.wall_ns + outcome.setup_ns) / 1e9
         launch = Launch(point=point, purpose="screen", block=0, outcome=outcome, flags=(), wall_s=wall_s)
         self.trials[point] = Trial(point=point, launches=(*before, launch), build=artifact)
         return self.trials[point]
@@ -105,15 +111,21 @@ class Workshop:
         runner += f", setSize={point.number('set_size', 1)}" if self.form_b else ""
         where = f"compiledModelPath={self.path(point)}"
         self.say(f"Running the following set of models on device ID {qid_of(point.device)}: {{: ({where}, {runner})}}")
-        plan = Plan(min_time_s=self.seconds, cap_s=self.seconds)
+        inputs = self.feeding.files(point.number("batch", 1))
         try:
-            found = measure_point(self.sdk, self.shell, self.path(point), point, plan)
+            found = measure_point(self.sdk, self.shell, self.path(point), point, self._plan(point), inputs)
         except CandidateFailed as error:
             self.say(f"Run failed for {compiler_params(point)}, {runner}: {error.failed.message}")
             self._count_refusal(error.failed)
             return error.failed
         self.refused = 0
         return found
+
+    def _plan(self, point: Point) -> Plan:
+        """So many seconds, or as many as so many requests take: told by a run of one second."""
+        if self.requests is None:
+            return Plan(min_time_s=self.seconds, cap_s=self.seconds)
+        return Plan(min_time_s=1.0, min_count=self.requests * point.number("instances", 1), cap_s=LONGEST_RUN_S)
 
     def _count_refusal(self, failed: Failed) -> None:
         self.refused = self.refused + 1 if failed.kind == "device" else 0
