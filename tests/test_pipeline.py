@@ -154,6 +154,18 @@ def test_twins_are_comparable_and_reported_figures_come_from_one(
         assert stats.throughput(found) * factor == pytest.approx(raw, rel=1e-3)
 
 
+def test_two_simulated_trees_may_share_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs come from the model that a program's own tree keeps: found by another tree it would fail its check."""
+    shared = ArtifactCache(tmp_path / "cache")
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        lab = Lab(tmp_path / name, monkeypatch)
+        lab.cache = shared
+        entries = lab.run(trials=3, search_only=False)
+        assert [fidelity.reason for fidelity in checks(entries) if fidelity.reason] == []
+        assert answer(entries).winner is not None
+
+
 def launches(entries: Sequence[Entry], purpose: str) -> list[Launch]:
     return [e.event for e in entries if isinstance(e.event, Launch) and e.event.purpose == purpose]
 

@@ -95,6 +95,17 @@ def test_cards_are_found_and_known_as_simulated(model: Model) -> None:
     check_space(QAIC.space(model, found[0], parse_goal("min latency")))
 
 
+def test_a_simulated_tree_is_itself_after_it_was_installed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for name in ("one", "one", "other"):
+        install(tmp_path / name, card="pro", time_scale=0.0)
+        monkeypatch.setenv("QAIC_ROOT", str(tmp_path / name))
+        told.append(dict(devices()[0].versions)["simulation"])
+    assert told[0] == told[1] != told[2]
+
+
 @pytest.mark.parametrize(
     ("card", "sku", "names", "units", "memory_mb"),
     [("standard", "PCIe", 2, 14, 16308), ("pro", "PCIe Pro", 2, 16, 32692), ("ultra", "PCIe Ultra", 8, 16, 32692)],

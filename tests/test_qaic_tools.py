@@ -93,6 +93,11 @@ def test_what_a_point_leaves_to_the_tools_is_not_passed() -> None:
             {"precision": "int8", "quantisation_file": f"p.yaml@{'0' * 12}"},
             ["-quantization-precision=Int8", "-load-profile=p.yaml"],
         ),
+        (
+            {"precision": "int16", "external_quantisation_file": f"p.yaml@{'0' * 12}", "fp16_nodes": "Softmax,Erf"},
+            ["-quantization-precision=Int16", "-external-quantization=p.yaml", "-execute-nodes-in-fp16=Softmax,Erf"],
+        ),
+        ({"device_processing": "on"}, ["-aic-preproc"]),
     ],
 )
 def test_options_are_spelled_as_the_compiler_takes_them(values: dict[str, Value], flags: list[str]) -> None:
@@ -123,6 +128,7 @@ def test_the_space_of_a_card_is_sound(units: int, goal: object) -> None:
         ({"cores": 4, "sdp_cluster_sizes": "3+2"}, "add up to cores"),
         ({"cores": 4, "mos": 2, "sdp_cluster_sizes": "2:1+2:2"}, "mos is 0"),
         ({"precision": "int8"}, "quantisation profile"),
+        ({"external_quantisation_file": f"p.yaml@{'0' * 12}"}, "quantisation profile"),
     ],
 )
 def test_what_the_tools_would_refuse_is_illegal(values: dict[str, Value], reason: str) -> None:

@@ -165,7 +165,11 @@ def _shop(
     from infertune.targets.qaic.configurator.workshop import Workshop
 
     if search is not None:
-        space = narrowed(space, search, dict(request.fixed), request.set_size, doublings=request.search == "vendor")
+        space = narrowed(
+            space, search, dict(request.fixed), request.set_size, doublings=request.search == "vendor",
+            added=dict(request.added),
+        )  # fmt: skip
+        request.feeding.check(_batches(space.knob("batch").values))
     newer = search is not None and search.lock_step
     inner = [model.name] if newer else []
     return Workshop(
@@ -180,7 +184,13 @@ def _shop(
         crew=ThreadCrew(request.threads),
         say=say,
         form_b=newer,
+        requests=request.requests,
+        feeding=request.feeding,
     )
+
+
+def _batches(values: Sequence[object]) -> list[int]:
+    return sorted({value for value in values if isinstance(value, int)})
 
 
 def _rows(request: Request, shop: Workshop, search: Search | None) -> Sequence[Row]:
@@ -203,11 +213,13 @@ def _rows(request: Request, shop: Workshop, search: Search | None) -> Sequence[R
 
 
 def _compile(shop: Workshop, points: Sequence[Point]) -> None:
+    from infertune.core.records import Failed
     from infertune.targets.qaic.configurator.wording import compiler_params
 
     for point, future in zip(points, shop.submit(points), strict=True):
-        if failed := future.result():
-            shop.say(f"Compilation failed for {compiler_params(point)}: {failed.message}")
+        compiled = future.result()
+        if isinstance(compiled, Failed):
+            shop.say(f"Compilation failed for {compiler_params(point)}: {compiled.message}")
 
 
 def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
@@ -217,10 +229,13 @@ def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
     from infertune.targets.qaic.configurator.wording import search_point
 
     fixed = {**dict(request.fixed), "set_size": request.set_size}
+    space = request.feeding.profiled(shop.space)
+    profiles = {"quantisation_file": tuple(p for _, p in request.feeding.profiles)} if request.feeding.profiles else {}
     if request.load_configs:
-        points = read_configs(request.load_configs, shop.space, fixed)
+        points = read_configs(request.load_configs, space, fixed)
     else:
-        points = combinations(shop.space, dict(request.lists), fixed)
+        points = combinations(space, {**dict(request.lists), **dict(request.added), **profiles}, fixed)
+    request.feeding.check(_batches([point["batch"] for point in points]))
     if request.save_config:
         write_result(Path(request.save_config), configs_text(points))
     if request.list_configs:

@@ -31,8 +31,8 @@ def compile_program(job: BuildJob, shell: Shell) -> Saved:
     return Saved(files=(*files, LOG), facts=facts(compiler=os.path.basename(sdk.compiler), sdk=sdk.version))
 
 
-def compile_into(sdk: Sdk, shell: Shell, model: Model, point: Point, into: str, log: str) -> None:
-    """Compile into the folder ``into``, which must not be there yet.
+def compile_into(sdk: Sdk, shell: Shell, model: Model, point: Point, into: str, log: str) -> float:
+    """Compile into the folder ``into``, which must not be there yet; the seconds that it took.
 
     Raises `CandidateFailed`: kind ``compiler``, ``memory`` (of the host), ``timeout`` or ``output`` (no program).
     """
@@ -47,6 +47,7 @@ def compile_into(sdk: Sdk, shell: Shell, model: Model, point: Point, into: str, 
         raise _failed(kind, message, done.tail)
     if not os.path.isfile(os.path.join(into, PROGRAM_FILE)):
         raise _failed("output", f"the compiler ended well but wrote no {PROGRAM_FILE}", done.tail)
+    return done.wall_s
 
 
 def _failed(kind: FailureKind, message: str, log: str) -> CandidateFailed:
@@ -55,7 +56,7 @@ def _failed(kind: FailureKind, message: str, log: str) -> CandidateFailed:
 
 def check_files(point: Point) -> None:
     """The files that a point names hold what its digests say; else an artifact would be found under a wrong name."""
-    for knob in ("mixed_precision_file", "quantisation_file"):
+    for knob in tools.FILES:
         value = str(point.get(knob, NONE))
         if value == NONE:
             continue

@@ -21,6 +21,8 @@ OVERLAPS = (1, 2, 3, 4)
 LARGEST_OVERLAP = 64
 SET_SIZES = (1, 2, 3, 4, VENDOR_SET_SIZE)
 LARGEST_SET_SIZE = 256
+DEPTHS = (8, 16, 32)  # MiB for depth-first scheduling: both ends of what the compiler takes, and its middle
+QUANTISED = {"int8": "Int8", "int16": "Int16"}
 _EXACT_UNITS = 8  # every count of cores or instances up to here is searched, beyond it the even ones
 _SEED_CORES = (1, 2, 4, 7, 14)  # the starts of the vendor's samples
 
@@ -28,6 +30,7 @@ _CLUSTERS = TextForm(
     pattern=rf"{NONE}|[1-9]\d*(:[1-9]\d*)?(\+[1-9]\d*(:[1-9]\d*)?)+",
     shown="none, or NSPs per cluster such as 7+7, or with an output split each such as 7:1+7:7",
 )
+_NODES = TextForm(pattern=rf"{NONE}|[^,\s]+(,[^,\s]+)*", shown="none, or operations such as Softmax,Erf")
 _FILE = TextForm(
     pattern=rf"{NONE}|.+@[0-9a-f]{{12}}",
     shown="none, or PATH@DIGEST with the first 12 hex digits of the file's SHA-256",
@@ -126,9 +129,9 @@ def _arithmetic() -> tuple[Knob, ...]:
     return (
         _option(
             "precision",
-            "Arithmetic of floating-point operations. int8 needs a quantisation profile.",
+            "Arithmetic of floating-point operations. int8 and int16 need a quantisation profile.",
             "qaic-compile -convert-to-fp16, or -quantization-precision=Int8",
-            (F16, "f32", "int8"),
+            (F16, "f32", *QUANTISED),
             F16,
         ),
         _option(
@@ -139,6 +142,14 @@ def _arithmetic() -> tuple[Knob, ...]:
             NONE,
         ),
         _option("quantisation_file", "Profile of value ranges for int8.", "qaic-compile -load-profile", _FILE, NONE),
+        _option(
+            "external_quantisation_file",
+            "Profile of value ranges that another tool made.",
+            "qaic-compile -external-quantization",
+            _FILE,
+            NONE,
+        ),
+        _option("fp16_nodes", "Operations that run in float16.", "qaic-compile -execute-nodes-in-fp16", _NODES, NONE),
     )
 
 
@@ -201,6 +212,13 @@ def _scheduling() -> tuple[Knob, ...]:
             NONE,
         ),
         _option(
+            "device_processing",
+            "Transform inputs and outputs on the card instead of on the host.",
+            "qaic-compile -aic-preproc",
+            (DEFAULT, "on"),
+            DEFAULT,
+        ),
+        _option(
             "combine_inputs",
             "Send all inputs in one transfer.",
             "qaic-compile -combine-inputs",
@@ -242,6 +260,10 @@ def _number(values: Mapping[str, Value], knob: str) -> int:
     return value
 
 
+def _profiles(values: Mapping[str, Value]) -> int:
+    return sum(values[knob] != NONE for knob in ("quantisation_file", "external_quantisation_file"))
+
+
 def _clusters_fit(values: Mapping[str, Value]) -> bool:
     parts = clusters(str(values["sdp_cluster_sizes"]))
     whole = sum(size for size, _ in parts) == values["cores"] and all(split <= size for size, split in parts)
@@ -273,8 +295,8 @@ def rules(units: int) -> tuple[Rule, ...]:
             holds=lambda v: v["sdp_cluster_sizes"] == NONE or v["depth_first_mem"] == AUTO,
         ),
         Rule(
-            reason="int8 needs a quantisation profile, and only int8 takes one",
-            holds=lambda v: (v["precision"] == "int8") == (v["quantisation_file"] != NONE),
+            reason="int8 and int16 need one quantisation profile, and nothing else takes one",
+            holds=lambda v: (v["precision"] in QUANTISED) == (_profiles(v) == 1) and _profiles(v) <= 1,
         ),
     )
 

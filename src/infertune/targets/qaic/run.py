@@ -18,6 +18,7 @@ import glob
 import math
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,17 +64,21 @@ def measure_program(job: MeasureJob, shell: Shell) -> Measurement:
     return measure_point(find_sdk(), shell, program_of(job.artifact), job.point, job.plan)
 
 
-def measure_point(sdk: Sdk, shell: Shell, program: str, point: Point, plan: Plan) -> Measurement:
+def measure_point(
+    sdk: Sdk, shell: Shell, program: str, point: Point, plan: Plan, inputs: Sequence[str] = ()
+) -> Measurement:
     """Run the folder ``program``; a second, longer run when the first recorded fewer requests than the plan wants.
+
+    ``inputs``: as in `tools.run_argv`.
 
     Raises `CandidateFailed` for everything that a card, a program or the runner can do wrong.
     """
     start = first_recorded(plan, point)
     seconds = max(SHORTEST_S, math.ceil(plan.min_time_s))
-    result = run_once(sdk, shell, program, point, seconds, start)
+    result = run_once(sdk, shell, program, point, seconds, start, inputs)
     longer = _longer(result, point, plan, seconds)
     if longer is not None:
-        result = run_once(sdk, shell, program, point, longer, start)
+        result = run_once(sdk, shell, program, point, longer, start, inputs)
     if not result.recorded:
         raise failed("timeout", f"fewer than {start + 1} requests per instance within {longer or seconds} s", "")
     return measurement(result, point, start, simulated=sdk.simulated)
@@ -88,13 +93,15 @@ def _longer(result: RunResult, point: Point, plan: Plan, seconds: int) -> int | 
     return min(cap, max(seconds + 1, math.ceil(1.2 * seconds * wanted / result.stats.inferences)))
 
 
-def run_once(sdk: Sdk, shell: Shell, program: str, point: Point, seconds: int, start: int) -> RunResult:
+def run_once(
+    sdk: Sdk, shell: Shell, program: str, point: Point, seconds: int, start: int, inputs: Sequence[str] = ()
+) -> RunResult:
     """One run in a folder of its own, so that no earlier run's file can be read for one of this."""
     with tempfile.TemporaryDirectory(prefix="infertune-qaic-") as scratch:
         folder, log = os.path.join(scratch, "profile"), os.path.join(scratch, "runner.txt")
         os.mkdir(folder)
         qid = qid_of(point.device)
-        argv = tools.run_argv(sdk, program, qid, point, seconds, tools.Profile(folder=folder, start=start))
+        argv = tools.run_argv(sdk, program, qid, point, seconds, tools.Profile(folder=folder, start=start), inputs)
         done = launch(shell, argv, timeout_s=seconds + ALLOWANCE_S, log=log, folder=scratch)
         text = output_of(log, done)
         check_end(done, text, sdk, shell, qid)

@@ -127,11 +127,20 @@ def _text(path: str) -> str | None:
 
 
 def simulation(sdk: Sdk) -> dict[str, str]:
-    """What a simulated tree says of itself, as text; empty for a real one."""
+    """What a simulated tree says of itself, as text; empty for a real one.
+
+    ``tree`` tells one from another: a program compiled in one computes no outputs in another.
+    """
     if not sdk.simulated:
         return {}
+    told = marked(Path(sdk.root))
+    return {name: str(told[name]) for name in ("card", "release", "tree") if name in told} or {"damaged": "yes"}
+
+
+def marked(root: Path) -> dict[str, object]:
+    """What the marker of a simulated tree holds; nothing when it is missing or damaged."""
     try:
-        told = json.loads(Path(sdk.root, MARKER).read_text())
+        told = json.loads((root / MARKER).read_text())
     except (OSError, ValueError):
-        return {"damaged": "yes"}
-    return {name: str(told[name]) for name in ("card", "release") if name in told} if isinstance(told, dict) else {}
+        return {}
+    return told if isinstance(told, dict) else {}

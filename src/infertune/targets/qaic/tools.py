@@ -7,8 +7,15 @@ from dataclasses import dataclass
 
 from infertune.core.records import Model
 from infertune.core.space import AUTO, Point
-from infertune.targets.qaic.knobs import DEFAULT, F16, NONE, clusters
+from infertune.targets.qaic.knobs import DEFAULT, F16, NONE, QUANTISED, clusters
 from infertune.targets.qaic.sdk import Sdk
+
+FILES = {
+    "quantisation_file": "-load-profile",
+    "external_quantisation_file": "-external-quantization",
+    "mixed_precision_file": "-node-precision-info",
+}
+"""Knobs whose value is a file -> the compiler's flag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +75,8 @@ def _options(point: Point) -> Iterator[str]:
     yield from _memory(point)
     if (dma := point.get("producer_dma", DEFAULT)) != DEFAULT:
         yield f"-use-producer-dma={int(dma == 'on')}"
+    if point.get("device_processing", DEFAULT) == "on":
+        yield "-aic-preproc"
     if parts := clusters(str(point.get("sdp_cluster_sizes", NONE))):
         yield "-sdp-cluster-sizes=" + ",".join(str(size) for size, _ in parts)
     for knob, flag in (("combine_inputs", "-combine-inputs"), ("combine_outputs", "-combine-outputs")):
@@ -88,11 +97,13 @@ def _memory(point: Point) -> Iterator[str]:
 
 
 def _files(point: Point) -> Iterator[str]:
-    if point.get("precision", F16) == "int8":
-        yield "-quantization-precision=Int8"
-    for knob, flag in (("quantisation_file", "-load-profile"), ("mixed_precision_file", "-node-precision-info")):
+    if (quantised := QUANTISED.get(str(point.get("precision", F16)))) is not None:
+        yield f"-quantization-precision={quantised}"
+    for knob, flag in FILES.items():
         if (value := str(point.get(knob, NONE))) != NONE:
             yield f"{flag}={named_file(value)[0]}"
+    if (nodes := str(point.get("fp16_nodes", NONE))) != NONE:
+        yield f"-execute-nodes-in-fp16={nodes}"
 
 
 def named_file(value: str) -> tuple[str, str]:
@@ -101,8 +112,19 @@ def named_file(value: str) -> tuple[str, str]:
     return path, digest
 
 
-def run_argv(sdk: Sdk, program: str, qid: int, point: Point, seconds: int, profile: Profile | None = None) -> list[str]:
-    """Run the compiled folder ``program`` on card ``qid`` for ``seconds``, with the point's instances and set size."""
+def run_argv(
+    sdk: Sdk,
+    program: str,
+    qid: int,
+    point: Point,
+    seconds: int,
+    profile: Profile | None = None,
+    inputs: Sequence[str] = (),
+) -> list[str]:
+    """Run the compiled folder ``program`` on card ``qid`` for ``seconds``, with the point's instances and set size.
+
+    ``inputs``: a raw file for each of the model's inputs, in its order; random ones without.
+    """
     return [
         sdk.runner,
         "--test-data",
@@ -113,6 +135,7 @@ def run_argv(sdk: Sdk, program: str, qid: int, point: Point, seconds: int, profi
         str(point.number("set_size", 1)),
         "-a",
         str(point.number("instances", 1)),
+        *(word for path in inputs for word in ("-i", path)),
         *([] if profile is None else _profiling(profile)),
         "--time",
         str(seconds),

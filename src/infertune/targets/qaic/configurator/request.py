@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from infertune.core.errors import NotFoundError, UsageError, quoted
+from infertune.core.errors import UsageError, quoted
 from infertune.core.space import Value
+from infertune.targets.qaic.configurator import given
 from infertune.targets.qaic.sim.programs.flags import Flag, Line, Misuse, choice, flag, single_dash
 
 NAME = "model_configurator"
@@ -53,6 +54,8 @@ FLAGS: tuple[Flag, ...] = (
     flag("-combine-outputs", "truth"),
     flag("-stats-batchsize", "whole", low=1, high=4096),
     flag("-node-precision-info", "text"),
+    flag("-iter", "whole", low=1, high=10**7),
+    *given.FLAGS,
 )
 _MODEL_TYPES = ("onnx",)
 
@@ -61,8 +64,9 @@ _MODEL_TYPES = ("onnx",)
 class Request:
     """What a command line asks for.
 
-    ``lists``: knob -> values of a brute-force search; ``fixed``: knobs that every point has. ``config`` is the path of
-    a search's JSON. ``search``: ``auto`` (infertune's own) or ``vendor``.
+    ``lists``: knob -> values of a brute-force search; ``fixed``: knobs that every point has; ``added``: knob -> values
+    that options add to either search. ``config`` is the path of a search's JSON. ``search``: ``auto`` (infertune's own)
+    or ``vendor``. ``requests``: per instance in every run, where that was asked for instead of ``seconds``.
     """
 
     argv: tuple[str, ...]
@@ -72,8 +76,11 @@ class Request:
     config: str | None
     lists: tuple[tuple[str, tuple[int, ...]], ...]
     fixed: tuple[tuple[str, Value], ...]
+    added: tuple[tuple[str, tuple[Value, ...]], ...]
+    feeding: given.Feeding
     set_size: int
     seconds: int
+    requests: int | None
     device: int
     threads: int
     search: str
@@ -116,8 +123,11 @@ def _request(line: Line, argv: Sequence[str]) -> Request:
         config=_config(line),
         lists=tuple((knob, numbers(line.text(name), name)) for name, knob in LISTS.items() if line.has(name)),
         fixed=tuple(sorted(_fixed(line).items())),
+        added=tuple(sorted(_added(line).items())),
+        feeding=given.feeding(line),
         set_size=line.whole("-search-set-size", line.whole("-set-size", VENDOR_SET_SIZE)),
         seconds=line.whole("-time", DEFAULT_SECONDS),
+        requests=_requests(line),
         device=line.whole("-device-id", 0),
         threads=line.whole("-max-compilation-threads", DEFAULT_THREADS),
         search=line.text("-search", "auto"),
@@ -132,13 +142,19 @@ def _request(line: Line, argv: Sequence[str]) -> Request:
 
 def _config(line: Line) -> str | None:
     path = line.text("-optimized-config-search") or None
-    given = [name for name in LISTS if line.has(name)]
-    of_lists = [*given, *(name for name in ("-load-configs", "-save-config", "-list-configs") if line.has(name))]
+    lists = [name for name in LISTS if line.has(name)]
+    of_lists = [*lists, *(name for name in ("-load-configs", "-save-config", "-list-configs") if line.has(name))]
     if path and of_lists:
         raise UsageError("usage", f"{of_lists[0]} and a search's JSON exclude each other", hint="leave one of them out")
-    if given and line.has("-load-configs"):
-        raise UsageError("usage", f"{given[0]} and -load-configs exclude each other", hint="leave one of them out")
-    if not path and not given and not line.text("-load-configs"):
+    if lists and line.has("-load-configs"):
+        raise UsageError("usage", f"{lists[0]} and -load-configs exclude each other", hint="leave one of them out")
+    if path and line.has("-load-pre-gen-files") and line.has("-quantization-precision"):
+        raise UsageError(
+            "usage",
+            "a search's JSON and profiles by batch exclude each other",
+            hint="give lists such as -cores 1-4 -batchsize 1,8, or one profile by -external-quantization",
+        )
+    if not path and not lists and not line.text("-load-configs"):
         raise UsageError(
             "usage",
             "there is nothing to search",
@@ -188,31 +204,31 @@ def numbers(text: str, name: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _fixed(line: Line) -> dict[str, Value]:
-    if not line.has("-convert-to-fp16"):
+def _requests(line: Line) -> int | None:
+    if line.has("-iter") and line.has("-time"):
+        raise UsageError("usage", "-iter and -time exclude each other", hint="leave one of them out")
+    return line.whole("-iter", 0) or None
+
+
+def _added(line: Line) -> dict[str, tuple[Value, ...]]:
+    added = given.added(line)
+    if added and (line.text("-search") == "vendor" or line.has("-load-configs")):
+        flags = [f.names[0] for f in given.FLAGS if line.has(f.names[0]) and f.takes == "nothing"]
+        other = "-search vendor" if line.text("-search") == "vendor" else "-load-configs"
         raise UsageError(
-            "usage", "a floating-point model needs -convert-to-fp16", hint="add -convert-to-fp16 to the command"
+            "usage",
+            f"{flags[-1]} adds to what is searched, which {other} fixes",
+            hint="leave one of them out",
         )
-    fixed: dict[str, Value] = {
-        "precision": "f16",
-        "multicast_weights": "on" if line.has("-multicast-weights") else "off",
-    }
+    return added
+
+
+def _fixed(line: Line) -> dict[str, Value]:
+    fixed = given.arithmetic(line)
+    fixed["multicast_weights"] = "on" if line.has("-multicast-weights") else "off"
     if line.has("-enable-depth-first"):
         fixed["depth_first_mem"] = 1
     for name, knob in (("-combine-inputs", "combine_inputs"), ("-combine-outputs", "combine_outputs")):
         if line.has(name):
             fixed[knob] = "on" if line.truth(name, "") else "off"
-    if line.has("-node-precision-info"):
-        fixed["mixed_precision_file"] = _digested(line.text("-node-precision-info"))
     return fixed
-
-
-def _digested(path: str) -> str:
-    from pathlib import Path
-
-    from infertune.edge.files import file_digest
-    from infertune.targets.qaic.build import DIGEST_DIGITS
-
-    if not Path(path).is_file():
-        raise NotFoundError("option-file-missing", f"there is no file `{quoted(path)}`", hint="check the path")
-    return f"{path}@{file_digest(Path(path))[:DIGEST_DIGITS]}"

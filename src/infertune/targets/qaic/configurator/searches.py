@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
-from infertune.core.records import Artifact, Failed, Trial
-from infertune.core.space import Point, Space, Value
+from infertune.core.records import Artifact, Trial
+from infertune.core.space import Point, Rule, Space, Value
 from infertune.search import find_strategy
 from infertune.search.pattern import progress
 from infertune.targets.qaic.configurator.schema import Search
 from infertune.targets.qaic.configurator.wording import Row, search_point
-from infertune.targets.qaic.configurator.workshop import Workshop
+from infertune.targets.qaic.configurator.workshop import Compiled, Workshop
 
 OWN_START = "(chosen by infertune)"
-OWN_LIMIT = {"throughput": 40, "latency": 25}
-"""Points of infertune's own search at most, by what is searched for."""
+OWN_LIMIT = {"throughput": 32, "latency": 25}
+"""Points of infertune's own search at most, by what is searched for: a fifth of the 160 that the vendor's search tried
+in its published throughput run of BERT-base, and fewer than the 28 of its latency run."""
 BATCHES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
-AHEAD = 3
-"""Programs that may be ready for the card beyond those being compiled, so that no compiler waits for it."""
+SPARE = 3
+"""Points under way beyond those that keep the card busy, as compiles take unequally long."""
 BLIND = 3
 """At most one in so many points is chosen before the first result is in."""
-RACERS = 4
-RACE_RUNS = 2
+RUNS_TO_LEAD = 3
+RACE_RUNS = 8
+"""At most so many runs after the search, for choosing among its leaders."""
 _FAR = 1e-9
 
 
-def narrowed(space: Space, search: Search, fixed: dict[str, Value], set_size: int, *, doublings: bool) -> Space:
-    """The card's space within the JSON's ranges, its starts as seeds.
+WHOLE = Rule(
+    reason="cores get whole samples each: batch is a multiple of cores, or cores of batch",
+    holds=lambda v: _even(v["batch"], v["cores"]),
+)
+"""Kept to by infertune's own search. A core that gets less than the busiest one waits for it; of the vendor's published
+best throughputs that copying large results does not limit, one in forty breaks it."""
 
-    With ``doublings`` batches are powers of two, as the vendor's search takes them.
+
+def _even(batch: Value, cores: Value) -> bool:
+    assert isinstance(batch, int) and isinstance(cores, int)
+    return batch % cores == 0 or cores % batch == 0
+
+
+def narrowed(
+    space: Space,
+    search: Search,
+    fixed: Mapping[str, Value],
+    set_size: int,
+    *,
+    doublings: bool,
+    added: Mapping[str, tuple[Value, ...]] | None = None,
+) -> Space:
+    """The card's space within the JSON's ranges, its starts as seeds; ``added``: values of further knobs.
+
+    With ``doublings`` batches are powers of two, as the vendor's search takes them; without, points keep to `WHOLE`
+    if all starts do.
     """
     wanted: dict[str, tuple[Value, ...]] = {name: (value,) for name, value in fixed.items()}
     wanted |= {"set_size": (set_size,), "mos": (1,), "ols": (1,), "cores": (1,), "instances": (1,)}
@@ -39,9 +65,12 @@ def narrowed(space: Space, search: Search, fixed: dict[str, Value], set_size: in
         powers = tuple(2**i for i in range(low.bit_length() - 1, high.bit_length()))
         batches = powers if doublings else tuple(b for b in BATCHES if low <= b <= high)
         wanted[knob] = batches if knob == "batch" else tuple(range(low, high + 1))
+    wanted |= added or {}
     common = {name: values[0] for name, values in wanted.items()}
     made = space.narrowed(wanted)
-    return replace(made, seeds=tuple(made.point(**{**common, **dict(start)}) for start in search.starts), baselines=())
+    starts = tuple(made.point(**{**common, **dict(start)}) for start in search.starts)
+    whole = not doublings and all(WHOLE.holds(start.values) for start in starts)
+    return replace(made, rules=(*made.rules, *([WHOLE] if whole else [])), seeds=starts, baselines=())
 
 
 def brute_force(shop: Workshop, points: Sequence[Point]) -> tuple[Row, ...]:
@@ -61,7 +90,7 @@ def _pipeline(shop: Workshop, points: Sequence[Point]) -> None:
         _run_done(shop, waiting)
 
 
-def _run_done(shop: Workshop, waiting: dict[Point, Future[Failed | None]]) -> None:
+def _run_done(shop: Workshop, waiting: dict[Point, Future[Compiled]]) -> None:
     shop.crew.wait(list(waiting.values()))
     point = next(p for p, future in waiting.items() if future.done())
     shop.run(point, waiting.pop(point).result())
@@ -125,12 +154,11 @@ def _row(shop: Workshop, point: Point, start: Point, status: str) -> Row:
 def own_search(shop: Workshop, limit: int) -> tuple[Row, ...]:
     """infertune's search: compiles run ahead of the card, but not so far that most points are blind guesses."""
     propose = find_strategy("auto")
-    waiting: dict[Point, Future[Failed | None]] = {}
-    ahead = max(2, min(shop.threads + AHEAD, limit // BLIND))
+    waiting: dict[Point, Future[Compiled]] = {}
     while True:
-        room = min(ahead - len(waiting), limit - len(shop.trials) - len(waiting))
+        room = min(_ahead(shop, limit) - len(waiting), limit - len(shop.trials) - len(waiting))
         if room > 0:
-            history = (*shop.trials.values(), *(Trial(point=point) for point in waiting))
+            history = (*map(_run_alone, shop.trials.values()), *(Trial(point=point) for point in waiting))
             picks = [p for p in propose((shop.space,), history, shop.goal, room, 0) if p not in waiting]
             if picks:
                 word = ", ".join(search_point(point, set_sizes=shop.form_b) for point in picks)
@@ -146,13 +174,32 @@ def own_search(shop: Workshop, limit: int) -> tuple[Row, ...]:
     return (Row(status="SUCCESS", start=OWN_START, point=best, objective=shop.objective(best)),)
 
 
+def _run_alone(trial: Trial) -> Trial:
+    """The trial as one that cost its run only: compiles are done beside the card, and a search that counts them
+    would rather try every set size of a program that it has than another program."""
+    built = trial.build
+    return replace(trial, build=replace(built, reused=True)) if isinstance(built, Artifact) else trial
+
+
+def _ahead(shop: Workshop, limit: int) -> int:
+    """Points that are compiled or wait for the card: as many as it runs while one is compiled, and `SPARE` more.
+
+    Any further one would be chosen before results that will be in by the time the card is free.
+    """
+    builds = [t.build.build_s for t in shop.trials.values() if isinstance(t.build, Artifact) and not t.build.reused]
+    runs = [launch.wall_s for trial in shop.trials.values() for launch in trial.launches]
+    needed = math.ceil(statistics.mean(builds) / statistics.mean(runs)) if builds and runs else 1
+    return max(2, min(needed + SPARE, shop.threads + SPARE, limit // BLIND))
+
+
 def _race(shop: Workshop) -> None:
-    """Run the leaders again, in turns: the highest of many noisy runs is usually a lucky one."""
-    known = shop.known()
-    scores = sorted((score for score in known.values() if score > float("-inf")), reverse=True)
-    leaders = [p for score in scores[:RACERS] for p in known if known[p] == score]
+    """Run the leader again until it leads by the mean of `RUNS_TO_LEAD` runs: the highest of many single ones is
+    usually a lucky one, falls back, and makes room for the next.
+    """
     for _ in range(RACE_RUNS):
-        for point in dict.fromkeys(leaders):
-            artifact = shop.trials[point].build
-            if isinstance(artifact, Artifact):
-                shop.run_again(point, artifact)
+        leader = shop.best()
+        if leader is None or len(shop.trials[leader].launches) >= RUNS_TO_LEAD:
+            return
+        artifact = shop.trials[leader].build
+        assert isinstance(artifact, Artifact)
+        shop.run_again(leader, artifact)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from infertune.core import stats
@@ -16,11 +17,15 @@ from infertune.core.records import Artifact, Failed, Launch, Measurement, Model,
 from infertune.core.seams import CandidateFailed, Crew, Shell
 from infertune.core.space import Point, Space
 from infertune.targets.qaic.build import compile_into
+from infertune.targets.qaic.configurator.given import Feeding
 from infertune.targets.qaic.configurator.wording import binary_folder, compiler_params
 from infertune.targets.qaic.probe import qid_of
 from infertune.targets.qaic.run import measure_point
 from infertune.targets.qaic.sdk import Sdk
 
+Compiled = Artifact | Failed
+
+LONGEST_RUN_S = 600.0
 GIVE_UP = 3
 """Runs that the card itself refused, one after another, before the search ends."""
 
@@ -29,7 +34,8 @@ GIVE_UP = 3
 class Workshop:
     """``say`` writes a line of the log; ``threads`` compiles run at a time, by ``crew``; ``seconds`` per run.
 
-    ``folder`` holds the binaries; a binary serves every number of instances and set size.
+    ``folder`` holds the binaries; a binary serves every number of instances and set size. ``requests``: per instance
+    and run instead of ``seconds``; ``feeding``: the runs' inputs.
     """
 
     sdk: Sdk
@@ -43,8 +49,10 @@ class Workshop:
     crew: Crew
     say: Callable[[str], None]
     form_b: bool = False
+    requests: int | None = None
+    feeding: Feeding = field(default_factory=Feeding)
     trials: dict[Point, Trial] = field(default_factory=dict)
-    binaries: dict[tuple[tuple[str, object], ...], Future[Failed | None]] = field(default_factory=dict)
+    binaries: dict[tuple[tuple[str, object], ...], Future[Compiled]] = field(default_factory=dict)
     refused: int = 0
 
     # ------------------------------------------------------------ compiling
@@ -52,7 +60,7 @@ class Workshop:
     def path(self, point: Point) -> str:
         return os.path.join(self.folder, binary_folder(point))
 
-    def submit(self, points: Sequence[Point]) -> list[Future[Failed | None]]:
+    def submit(self, points: Sequence[Point]) -> list[Future[Compiled]]:
         """Begin to compile what is not compiled yet; the futures of all of them, in order."""
         fresh = {self.space.build_part(p): p for p in points if self.space.build_part(p) not in self.binaries}
         if fresh:
@@ -62,35 +70,39 @@ class Workshop:
             self.binaries[part] = self.crew.submit(partial(self._compile, point))
         return [self.binaries[self.space.build_part(point)] for point in points]
 
-    def _compile(self, point: Point) -> Failed | None:
+    def _compile(self, point: Point) -> Compiled:
         os.makedirs(self.folder, exist_ok=True)
         path = self.path(point)
         shutil.rmtree(path, ignore_errors=True)  # an earlier command's: of another model perhaps, or not whole
         try:
-            compile_into(self.sdk, self.shell, self.model, point, path, f"{path}.log")
+            seconds = compile_into(self.sdk, self.shell, self.model, point, path, f"{path}.log")
         except CandidateFailed as error:
             return error.failed
-        return None
+        return Artifact(key=binary_folder(point), path=path, size_bytes=0, build_s=seconds)
 
     def compiled(self) -> int:
         return len(self.binaries)
 
     # ------------------------------------------------------------ running
 
-    def run(self, point: Point, built: Failed | None) -> Trial:
+    def run(self, point: Point, built: Compiled) -> Trial:
         """Measure a point whose binary is done, and remember it. Raises `BusyError` (``card-lost``)."""
-        artifact = Artifact(key=binary_folder(point), path=self.path(point), size_bytes=0, build_s=0.0)
-        if built is not None:
+        if isinstance(built, Failed):
             self.say(f"Compilation failed for {compiler_params(point)}: {built.message}")
             self.trials[point] = Trial(point=point, build=built)
             return self.trials[point]
-        return self.run_again(point, artifact)
+        part = self.space.build_part(point)
+        shared = any(self.space.build_part(other) == part for other in self.trials)
+        return self.run_again(point, replace(built, reused=shared))
 
     def run_again(self, point: Point, artifact: Artifact) -> Trial:
         """One more run of a point. Raises `BusyError` (``card-lost``)."""
         before = self.trials[point].launches if point in self.trials else ()
         outcome = self._measured(point)
-        launch = Launch(point=point, purpose="screen", block=0, outcome=outcome, flags=(), wall_s=float(self.seconds))
+        wall_s = float(self.seconds)
+        if isinstance(outcome, Measurement):
+            wall_s = (outcome.wall_ns + outcome.setup_ns) / 1e9
+        launch = Launch(point=point, purpose="screen", block=0, outcome=outcome, flags=(), wall_s=wall_s)
         self.trials[point] = Trial(point=point, launches=(*before, launch), build=artifact)
         return self.trials[point]
 
@@ -99,15 +111,21 @@ class Workshop:
         runner += f", setSize={point.number('set_size', 1)}" if self.form_b else ""
         where = f"compiledModelPath={self.path(point)}"
         self.say(f"Running the following set of models on device ID {qid_of(point.device)}: {{: ({where}, {runner})}}")
-        plan = Plan(min_time_s=self.seconds, cap_s=self.seconds)
+        inputs = self.feeding.files(point.number("batch", 1))
         try:
-            found = measure_point(self.sdk, self.shell, self.path(point), point, plan)
+            found = measure_point(self.sdk, self.shell, self.path(point), point, self._plan(point), inputs)
         except CandidateFailed as error:
             self.say(f"Run failed for {compiler_params(point)}, {runner}: {error.failed.message}")
             self._count_refusal(error.failed)
             return error.failed
         self.refused = 0
         return found
+
+    def _plan(self, point: Point) -> Plan:
+        """So many seconds, or as many as so many requests take: told by a run of one second."""
+        if self.requests is None:
+            return Plan(min_time_s=self.seconds, cap_s=self.seconds)
+        return Plan(min_time_s=1.0, min_count=self.requests * point.number("instances", 1), cap_s=LONGEST_RUN_S)
 
     def _count_refusal(self, failed: Failed) -> None:
         self.refused = self.refused + 1 if failed.kind == "device" else 0
@@ -134,8 +152,8 @@ class Workshop:
         return {point: self.score(trial) for point, trial in self.trials.items()}
 
     def score(self, trial: Trial) -> float:
-        found = measured(trial)
-        return float("-inf") if found is None else self.goal.score(found)
+        runs = runs_of(trial)
+        return statistics.fmean(map(self.goal.score, runs)) if runs else float("-inf")
 
     def best(self) -> Point | None:
         """The best point measured so far."""
@@ -143,28 +161,31 @@ class Workshop:
         return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
     def objective(self, point: Point) -> float:
-        """inf/s, or the median latency in microseconds."""
-        found = measured(self.trials[point])
-        if found is None:
+        """inf/s, or the median latency in microseconds; of several runs the geometric mean, as scores are logs."""
+        runs = runs_of(self.trials[point])
+        if not runs:
             return float("nan")
-        value = self.goal.value(found)
+        value = statistics.geometric_mean(map(self.goal.value, runs))
         return value if self.goal.maximise else value * 1e6
 
     def close(self) -> None:
         self.crew.close()
 
 
-def measured(trial: Trial) -> Measurement | None:
-    """The middle one of a trial's runs by their rate (of two, the slower)."""
-    outcomes = [launch.outcome for launch in trial.launches if isinstance(launch.outcome, Measurement)]
-    return sorted(outcomes, key=stats.throughput)[(len(outcomes) - 1) // 2] if outcomes else None
+def runs_of(trial: Trial) -> list[Measurement]:
+    """Its runs that gave figures, oldest first."""
+    return [launch.outcome for launch in trial.launches if isinstance(launch.outcome, Measurement)]
 
 
 def rate_and_latency(trial: Trial) -> tuple[str, str, str]:
-    """(inf/s, median latency in microseconds, what went wrong) as texts; empty where there is nothing."""
-    found = measured(trial)
-    if found is not None:
-        return f"{stats.throughput(found):.3f}", f"{stats.quantile_ns(found.latencies_ns, 50.0) / 1e3:.2f}", ""
+    """(inf/s, median latency in microseconds, what went wrong) as texts; empty where there is nothing.
+
+    Of several runs the geometric mean, as in `Workshop.objective`.
+    """
+    if runs := runs_of(trial):
+        rate = statistics.geometric_mean(map(stats.throughput, runs))
+        latency = statistics.geometric_mean(stats.quantile_ns(run.latencies_ns, 50.0) / 1e3 for run in runs)
+        return f"{rate:.3f}", f"{latency:.2f}", ""
     failed = trial.build if isinstance(trial.build, Failed) else trial.launches[-1].outcome
     assert isinstance(failed, Failed)
     return "", "", f"{failed.kind}: {failed.message}"

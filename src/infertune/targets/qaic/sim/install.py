@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import stat
 import sys
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from pathlib import Path
 import infertune
 from infertune.core.errors import CreateError, UsageError, nearest, quoted
 from infertune.edge.files import ensure_folder
-from infertune.targets.qaic.sdk import MARKER, NEW, OLD
+from infertune.targets.qaic.sdk import MARKER, NEW, OLD, marked
 from infertune.targets.qaic.sim.programs.faults import parse_faults
 from infertune.targets.qaic.sim.programs.tree import FORMAT, KINDS, Settings
 
@@ -91,7 +92,7 @@ def _ours(folder: Path) -> None:
 
 def _write_tree(folder: Path, settings: Settings) -> None:
     source = str(Path(infertune.__file__).resolve().parent.parent)
-    told = {"format": FORMAT, "simulated": True, **asdict(settings)}
+    told = {"format": FORMAT, "simulated": True, "tree": _identity(folder), **asdict(settings)}
     (folder / MARKER).write_text(json.dumps(told, indent=2) + "\n")
     for name, module in PROGRAMS.items():
         _executable(folder / name, _PROGRAM.format(python=sys.executable, name=name, source=source, module=module))
@@ -101,6 +102,12 @@ def _write_tree(folder: Path, settings: Settings) -> None:
     versions = folder / "versions" / "apps.xml"
     versions.parent.mkdir(exist_ok=True)
     versions.write_text(f"<versions><base_version>{_VERSIONS[settings.generation]}</base_version></versions>\n")
+
+
+def _identity(folder: Path) -> str:
+    """The tree's own name, kept when it is installed over: what is compiled in it needs the models that it keeps."""
+    known = marked(folder).get("tree")
+    return known if isinstance(known, str) else secrets.token_hex(4)
 
 
 def _executable(path: Path, text: str) -> None:

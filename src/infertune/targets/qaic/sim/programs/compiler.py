@@ -46,6 +46,7 @@ _TUNING = (
     flag("-combine-inputs", "truth"),
     flag("-combine-outputs", "truth"),
     flag("-compile-threads", "whole", low=1, high=1024),
+    flag("-execute-nodes-in-fp16", "text"),  # as -convert-to-fp16, which is needed here, does with all of them
 )
 _TELLING = (
     flag("-h -help"),
@@ -63,8 +64,9 @@ _NOT_SIMULATED = (
     flag("-dump-profile", "text"),
     choice("-quantization-precision", "Int8 Int16"),
     choice("-quantization-precision-bias", "Int8 Int32"),
+    flag("-external-quantization", "text"),
+    flag("-aic-preproc"),
     flag("-node-precision-info", "text"),
-    flag("-execute-nodes-in-fp16", "text"),
     flag("-keep-original-precision-for-nodes", "text"),
     flag("-custom-IO-list-file", "text"),
     flag("-mxfp6-matmul"),

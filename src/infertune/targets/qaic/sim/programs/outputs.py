@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,18 +28,20 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 def compute(tree: Tree, program: Program, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
     """Named outputs of one request."""
-    session = _session(_half_model(tree, program), program)
+    session = _session(_half_model(tree, program), program.symbols)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, dict(inputs)), strict=True))
 
 
-def _session(path: Path, program: Program) -> ort.InferenceSession:
+@lru_cache(maxsize=1)
+def _session(path: Path, symbols: tuple[tuple[str, int], ...]) -> ort.InferenceSession:
+    """Kept for the next request of the same program, where one process runs many (`sim.shell`)."""
     import onnxruntime as ort
 
     ort.disable_telemetry_events()
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    for symbol, value in program.symbols:
+    for symbol, value in symbols:
         options.add_free_dimension_override_by_name(symbol, value)
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 

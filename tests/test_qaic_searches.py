@@ -1,0 +1,87 @@
+"""How infertune's own search on a card proposes, looks ahead and chooses among its leaders."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from infertune.core.goal import parse_goal
+from infertune.core.records import Artifact, Failed, Launch, Trial
+from infertune.targets import find_target
+from infertune.targets.qaic.configurator.schema import read_search
+from infertune.targets.qaic.configurator.searches import (
+    RACE_RUNS,
+    RUNS_TO_LEAD,
+    SPARE,
+    _ahead,
+    narrowed,
+)
+from infertune.targets.qaic.configurator.workshop import Workshop
+from infertune.testing.records import a_device, a_model
+from test_qaic_configurator import model, place, run, sdk, words  # noqa: F401
+from test_qaic_request import SCHEMA_A, with_start, write
+
+WHOLE = "whole samples"
+
+
+def space_of(folder: Path, told: Mapping[str, object], *, doublings: bool = False):  # type: ignore[no-untyped-def]
+    card = replace(a_device(), target="qaic", name="qid0", units=16)
+    bare = find_target("qaic").space(a_model(), card, parse_goal("max throughput"))
+    return narrowed(bare, read_search(str(write(folder, told)), 16), {}, 2, doublings=doublings)
+
+
+@pytest.mark.parametrize(("cores", "batch", "fine"), [(4, 8, True), (4, 2, True), (4, 6, False), (3, 8, False)])
+def test_cores_get_whole_samples(tmp_path: Path, cores: int, batch: int, fine: bool) -> None:
+    space = space_of(tmp_path, with_start())
+    why = space.why_illegal(space.seeds[0].but(cores=cores, batch=batch))
+    assert (why is None) == fine
+    assert fine or WHOLE in str(why)
+
+
+def test_a_start_that_cuts_samples_is_kept_and_so_are_points_like_it(tmp_path: Path) -> None:
+    space = space_of(tmp_path, with_start(cores=3, bs=2))
+    assert space.why_illegal(space.seeds[0]) is None
+    assert space.why_illegal(space.seeds[0].but(cores=4, batch=6)) is None
+
+
+def test_the_vendor_s_search_keeps_all_of_its_points(tmp_path: Path) -> None:
+    space = space_of(tmp_path, with_start(), doublings=True)
+    assert space.why_illegal(space.seeds[0].but(cores=3, batch=8)) is None
+
+
+def shop_with(tmp_path: Path, build_s: float, run_s: float) -> Workshop:
+    """One trial that took so long to compile and to run."""
+    point = space_of(tmp_path, with_start()).seeds[0]
+    lost = Failed(stage="measure", kind="crash", message="gone")
+    launch = Launch(point=point, purpose="screen", block=0, outcome=lost, flags=(), wall_s=run_s)
+    built = Artifact(key="a", path="a", size_bytes=0, build_s=build_s)
+    trials = {point: Trial(point=point, launches=(launch,), build=built)}
+    return cast(Workshop, SimpleNamespace(threads=16, trials=trials))
+
+
+@pytest.mark.parametrize(("build_s", "points"), [(1.0, 1 + SPARE), (20.0, 4 + SPARE), (500.0, 13)])
+def test_as_many_points_are_under_way_as_the_card_runs_during_a_compile(
+    tmp_path: Path, build_s: float, points: int
+) -> None:
+    assert _ahead(shop_with(tmp_path, build_s, 5.0), 40) == points
+
+
+def test_the_leader_has_been_run_several_times(
+    model: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write(tmp_path, {**SCHEMA_A, "max_func_eval": 6})
+    assert run(["x", *words(model, "-optimized-config-search", str(path))]) == 0
+    told = capsys.readouterr().out
+    runs = Counter(re.findall(r"compiledModelPath=\S+/(\S+), runnerParams=instances=(\d+)", told))
+    assert 6 + RUNS_TO_LEAD - 1 <= sum(runs.values()) <= 6 + RACE_RUNS
+    cores, ols, batch, instances = re.findall(r"^0 .* (\d+) \[1\] +(\d+) +(\d+) +(\d+) +[\d.]+$", told, re.MULTILINE)[0]
+    assert runs[f"qpc-cores-{cores}-mos-1-ols-{ols}-bs-{batch}-output", instances] >= RUNS_TO_LEAD
