@@ -27,13 +27,16 @@ class Turns:
     open: Mask
     begun: tuple[int, ...]
 
-    def next(self, hope: Floats) -> int | None:
-        """The most hopeful start of the space with the fewest trials; None once no space is owed one."""
+    def next(self, expected: Floats) -> int | None:
+        """The start of most expected of the space with the fewest trials; None once no space is owed one.
+
+        Starts are the targets' own bets: an optimist would take the one that is known least.
+        """
         for space in sorted(range(len(self.begun)), key=self.begun.__getitem__):
             ours = self.open & (self.homes == space)
             if self.begun[space] < STARTS and ours.any():
                 starts = ours & self.named
-                return highest(hope, starts if starts.any() else ours)
+                return highest(expected, starts if starts.any() else ours)
         return None
 
     def after(self, row: int) -> Turns:
