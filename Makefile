@@ -37,6 +37,12 @@ bench-loadgen: dev ## the same point timed by infertune and by MLPerf LoadGen, i
 bench-search: dev ## how many trials each search strategy needs on recorded spaces, and auto without each of its ideas
 	@set -e; for figures in search ablation limits thinking; do $(BIN)/python bench/$$figures.py; done
 
+.PHONY: regret-plots
+regret-plots: dev ## the regret curves in docs/strategies, from runs of every strategy (an hour, most of it gp)
+	@rm -f runs/search.jsonl
+	@$(BIN)/python bench/search.py bert resnet minilm card --noise 0.03 --seeds 20 -o runs/search.jsonl
+	@$(BIN)/python bench/regrets.py runs/search.jsonl
+
 .PHONY: bench-cloud-ai
 bench-cloud-ai: dev ## infertune's search beside the vendor's, on a simulated Cloud AI 100 card
 	@$(BIN)/python bench/cloud_ai.py

@@ -92,8 +92,10 @@ def knob_names(spaces: Sequence[Space]) -> list[str]:
     return list(dict.fromkeys(k.name for s in spaces for k in s.knobs if len(k.values) > 1))
 
 
-def described_space(name: str, setting: Setting, names: Sequence[str], builds: Sequence[float]) -> Mapping[str, object]:
-    question: Question = setting.question
+def described_space(
+    name: str, question: Question, setting: Setting, names: Sequence[str], builds: Sequence[float]
+) -> Mapping[str, object]:
+    """``question``: as it was written into the record, with the machine and the time of the launches."""
     stages = {k.name: k.stage for s in setting.spaces for k in s.knobs}
     return {
         "title": name,
@@ -142,14 +144,14 @@ def main() -> None:
         ask(journal, setting)
         if asked.study is None:
             print(work(setting, journal, blocks=asked.blocks, seconds=asked.seconds))
-        launches = history.launches(journal.entries)
+        launches, question = history.launches(journal.entries), history.question(journal.entries)
         builds = [e.event.wall_s for e in journal.entries if isinstance(e.event, Built)]
     names = knob_names(setting.spaces)
     with asked.run.with_suffix(".csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["target", *names, *METRICS])
         writer.writerows(row(launch, names) for launch in launches)
-    told = json.dumps(described_space(asked.run.name, setting, names, builds), indent=1)
+    told = json.dumps(described_space(asked.run.name, question, setting, names, builds), indent=1)
     asked.run.with_suffix(".json").write_text(told + "\n")
     good = sum(isinstance(launch.outcome, Measurement) for launch in launches)
     print(f"{asked.run}.csv: {len(launches)} launches, {good} of them measured")

@@ -19,6 +19,7 @@ from infertune.search.parts.evidence import read
 from infertune.search.parts.feasible import chance, hopeless
 from infertune.search.parts.features import Inputs, encode_points, encoded
 from infertune.search.parts.figures import ANYTHING, THROUGHPUT, figures
+from infertune.search.parts.known import known
 from infertune.search.parts.surrogate import (
     Data,
     Posterior,
@@ -250,6 +251,36 @@ def test_latency_is_learned_as_the_throughput_it_stands_for() -> None:
         assert evidence.figures is not None
         y = figures(parse_goal(goal))[0].learned(np.asarray([evidence.figures[0]]), depth)
         assert y[0] == pytest.approx(np.log(250.0), abs=1e-3)
+
+
+def test_a_gain_is_only_within_the_limits_where_the_speed_says_so() -> None:
+    """A latency limit that holds from 120 samples/s on: nearly all that lies beyond a best of 130 is within it."""
+    space = a_cpu_space("a", 2, (), ())
+    everything = catalogue((space,))
+    point = space.point(preset="explicit", batch=4, cores=1, instances=2, set_size=1)
+    bound_ms = 1e3 * 4 * 2 / 120.0
+    told = [
+        Trial(point=p, launches=(launched_as(p, rate),))
+        for p, rate in ((point.but(batch=1), 100.0), (point.but(batch=2), 130.0), (point.but(batch=8), 140.0))
+    ]
+    goal = parse_goal(f"max throughput, p99 < {bound_ms} ms")
+    outlook = known(everything, read(told, goal), goal).outlook(encode_points(everything, [point]))
+    free = known(everything, read(told, GOAL), GOAL).outlook(encode_points(everything, [point]))
+    assert outlook.gain(np.log(130.0))[0] > 0.9 * free.gain(np.log(130.0))[0]
+    assert outlook.gain(np.log(90.0))[0] < free.gain(np.log(90.0))[0]
+    assert outlook.chance()[0] < 1.0
+
+
+def launched_as(point: Point, rate: float) -> Launch:
+    window = a_window(point, rate, in_flight=point.number("instances"))
+    return replace(launched(point, rate), outcome=window)
+
+
+def test_more_instances_of_fewer_cores_are_expected_to_do_more() -> None:
+    space = a_cpu_space("a", 8, (), ())
+    points = [space.point(preset="explicit", batch=8, cores=c, instances=8 // c, set_size=1) for c in (8, 4, 2)]
+    expected = encode_points(catalogue((space,)), points).basis @ THROUGHPUT.mean
+    assert expected[0] < expected[1] < expected[2]
 
 
 # ---------------------------------------------------------------- evidence

@@ -68,11 +68,12 @@ def _axes(trials: int, top: int) -> str:
 
 
 def _line(regrets: Sequence[float], trials: int, top: int, style: str) -> str:
-    places = [(_x(i + 1, trials), _y(regret, top)) for i, regret in enumerate(regrets)]
-    steps = [f"{places[0][0]:.1f},{places[0][1]:.1f}"]
-    for (_, before), (x, y) in itertools.pairwise(places):
-        steps += [f"{x:.1f},{before:.1f}", f"{x:.1f},{y:.1f}"]
-    return f'<polyline points="{" ".join(steps)}" {style}/>\n'
+    """Steps: a horizontal stroke for as long as nothing better came, then a vertical one."""
+    heights = [f"{_y(regret, top):.1f}" for regret in regrets]
+    strokes = [f"M{_x(1, trials):.1f},{heights[0]}"]
+    for trial, (before, after) in enumerate(itertools.pairwise(heights), start=2):
+        strokes += [f"H{_x(trial, trials):.1f}V{after}"] if after != before else []
+    return f'<path d="{"".join(strokes)}H{_x(len(heights), trials):.1f}" {style}/>\n'
 
 
 def _x(trial: int, trials: int) -> float:

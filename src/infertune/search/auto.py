@@ -94,7 +94,7 @@ def _picks(everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, pl
     price, owed = trials.price(everything, places), turns(everything, evidence, places)
     picks: list[int] = []
     while owed.open.any():
-        row = owed.next(outlook.hope())
+        row = owed.next(outlook.expected(), outlook.hope())
         if row is None:
             row = _most_gainful(outlook, price, owed, best, len(evidence) + len(picks))
         if row is not None:

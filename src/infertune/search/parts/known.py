@@ -68,16 +68,20 @@ class Known:
 def known(everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal) -> Known:
     inputs = encode_points(everything, [trial.point for trial in evidence])
     asked = figures(goal)
-    models = tuple(_model(evidence, inputs, i, figure) for i, figure in enumerate(asked))
+    models = tuple(_model(evidence, inputs, i, asked) for i in range(len(asked)))
     return Known(evidence, inputs, asked, models)
 
 
-def _model(evidence: tuple[Evidence, ...], inputs: Inputs, number: int, figure: Figure) -> Fitted:
+def _model(evidence: tuple[Evidence, ...], inputs: Inputs, number: int, asked: tuple[Figure, ...]) -> Fitted:
     """Figure ``number`` learned from the trials that gave it; of those still under way, what is expected of them."""
-    rows = [row for row, trial in enumerate(evidence) if trial.figures is not None]
-    values = np.asarray([trial.figures[number] for trial in evidence if trial.figures is not None], dtype=np.float64)
+    rows = np.flatnonzero([trial.figures is not None for trial in evidence])
+    told = inputs[rows]
+    table = np.asarray([trial.figures for trial in evidence if trial.figures is not None], dtype=np.float64)
+    table = table.reshape(len(rows), len(asked))
     weights = np.asarray([evidence[row].weight for row in rows], dtype=np.float64)
-    told = inputs[np.asarray(rows, dtype=np.int64)]
+    y = asked[number].learned(table[:, number], told.depth)
+    if asked[number].rides:
+        y = y - asked[0].learned(table[:, 0], told.depth)
+    fitted = learn(Data(told, y, weights), asked[number].prior)
     pending = np.flatnonzero([trial.success is None for trial in evidence])
-    fitted = learn(Data(told, figure.learned(values, told.depth), weights), figure.prior)
     return presume(fitted, inputs[pending]) if len(pending) else fitted

@@ -15,6 +15,9 @@ CEILING = 0.1
 """The most that a trial is taken to gain: far from all trials a process promises anything, and a search that believes
 it spends its trials on corners that nobody would bet on."""
 
+SLICES = 16
+LEAST = 1e-300
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outlook:
@@ -25,10 +28,14 @@ class Outlook:
     beliefs: tuple[Belief, ...]
     works: Floats
 
-    def hope(self) -> Floats:
-        """An optimistic score, discounted by the chance to work within the limits."""
+    def expected(self) -> Floats:
+        """The score that is expected, discounted by the chance to work within the limits."""
         mean = self.figures[0].told(self.beliefs[0].mean, self.inputs.depth)
-        return mean + self.beliefs[0].sd + self._log_chance()
+        return np.asarray(mean + np.log(self.works) + self._log_within())
+
+    def hope(self) -> Floats:
+        """The same for an optimist."""
+        return self.expected() + self.beliefs[0].sd
 
     def gain(self, best: float, caution: float = 1.0) -> Floats:
         """Expected gain in score (a log ratio) over ``best``, weighed by the chance to work within the limits.
@@ -38,23 +45,41 @@ class Outlook:
         """
         mean = self.figures[0].told(self.beliefs[0].mean, self.inputs.depth)
         sd = caution * self.beliefs[0].sd
+        if any(figure.rides for figure in self.figures):
+            return self.works * self._gain_within(mean, sd, best)
         beyond = expected_gain(mean, sd, best + CEILING)
         return np.maximum(expected_gain(mean, sd, best) - beyond, 0.0) * self.chance()
 
     def chance(self) -> Floats:
         """The chance that each works within the limits."""
-        return np.exp(self._log_chance())
+        return np.asarray(self.works * np.exp(self._log_within()))
 
     def after(self, row: int) -> Outlook:
         """The outlook once that candidate has been tried and came out as expected."""
         return replace(self, beliefs=tuple(assume(belief, row) for belief in self.beliefs))
 
-    def _log_chance(self) -> Floats:
+    def _gain_within(self, mean: Floats, sd: Floats, best: float) -> Floats:
+        """The same gain where limits depend on the score: over `SLICES` equally likely scores beyond ``best``."""
         from scipy import special
 
-        total = np.log(self.works)
+        total, beyond = np.zeros(len(mean)), special.ndtr((mean - best) / sd)
+        for share in (np.arange(SLICES) + 0.5) / SLICES:
+            score = np.maximum(mean - sd * special.ndtri(np.maximum(beyond * share, LEAST)), best)
+            y = self.figures[0].learned(score, self.inputs.depth)
+            total += np.minimum(score - best, CEILING) * np.exp(self._log_within(y))
+        return np.asarray(total * beyond / SLICES)
+
+    def _log_within(self, y: Floats | None = None) -> Floats:
+        """Log of the chance to meet all limits; given ``y``, what is learned as the score, where it is supposed."""
+        from scipy import special
+
+        total = np.zeros(len(self.inputs))
         for figure, belief in zip(self.figures[1:], self.beliefs[1:], strict=True):
-            total += special.log_ndtr(-figure.told(belief.mean, self.inputs.depth) / belief.sd)
+            mean, var = belief.mean, belief.var
+            if figure.rides:
+                mean = mean + (self.beliefs[0].mean if y is None else y)
+                var = var + (self.beliefs[0].var if y is None else 0.0)
+            total += special.log_ndtr(-figure.told(mean, self.inputs.depth) / np.sqrt(var))
         return total
 
 

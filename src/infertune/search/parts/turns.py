@@ -27,13 +27,17 @@ class Turns:
     open: Mask
     begun: tuple[int, ...]
 
-    def next(self, hope: Floats) -> int | None:
-        """The most hopeful start of the space with the fewest trials; None once no space is owed one."""
+    def next(self, expected: Floats, hope: Floats) -> int | None:
+        """A start in the space with the fewest trials; None once no space is owed one.
+
+        Of the starts that its target bets on the one of which most is expected: an optimist would take the one that is
+        known least. Where it names none, the most hopeful point: a corner tells most about the slopes.
+        """
         for space in sorted(range(len(self.begun)), key=self.begun.__getitem__):
             ours = self.open & (self.homes == space)
             if self.begun[space] < STARTS and ours.any():
                 starts = ours & self.named
-                return highest(hope, starts if starts.any() else ours)
+                return highest(expected, starts) if starts.any() else highest(hope, ours)
         return None
 
     def after(self, row: int) -> Turns:
