@@ -38,7 +38,7 @@ bench-search: dev ## how many trials each search strategy needs on recorded spac
 	@set -e; for figures in search ablation limits thinking; do $(BIN)/python bench/$$figures.py; done
 
 .PHONY: regret-plots
-regret-plots: dev ## the regret curves in docs/strategies, from runs of every strategy (an hour, most of it gp)
+regret-plots: dev ## the regret curves in docs/strategies, from runs of every strategy (long, most of it gp)
 	@rm -f runs/search.jsonl
 	@$(BIN)/python bench/search.py bert resnet minilm card --noise 0.03 --seeds 20 -o runs/search.jsonl
 	@$(BIN)/python bench/regrets.py runs/search.jsonl
