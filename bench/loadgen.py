@@ -2,7 +2,7 @@
 
 The same point in the same kind of session, each time in a fresh process, once driven by infertune and once by
 LoadGen: SingleStream (one request outstanding), Offline (every sample available at once) and Server (Poisson arrivals
-at half of the closed loop's rate).
+at half of the closed loop's rate, another schedule in each round).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from infertune.targets.loadgen import Scenario, Told, run_under
 
 ROUNDS = 5
 SECONDS = 5.0
+SERVER_SECONDS = 20.0  # hundreds of gaps: their mean is off by 1 / sqrt(number)
 HALF = 0.5  # of the closed loop's throughput arrives at a server
 SHAPES = {"minilm-l6": {"sequence_length": 128}, "bert-base": {"sequence_length": 128}, "resnet50": {}}
 TARGETS = ("openvino", "onnxruntime")
@@ -59,7 +60,7 @@ def points(target: str, name: str) -> dict[Scenario, MeasureJob]:
 
 def arriving(job: MeasureJob, rate: float, seed: int) -> MeasureJob:
     load = Load(arrivals="poisson", rate_per_s=rate, seed=seed)
-    return replace(job, plan=replace(job.plan, min_time_s=2 * SECONDS, load=load))
+    return replace(job, plan=replace(job.plan, min_time_s=SERVER_SECONDS, load=load))
 
 
 def by_infertune(job: MeasureJob) -> Measurement:
@@ -68,11 +69,11 @@ def by_infertune(job: MeasureJob) -> Measurement:
     return found
 
 
-def by_loadgen(job: MeasureJob, scenario: Scenario, rate: float) -> Told:
+def by_loadgen(job: MeasureJob, scenario: Scenario, rate: float, seed: int) -> Told:
     """LoadGen in a process of its own, which is this script again."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "job.json").write_text(wire.to_json(job, MeasureJob))
-        argv = [sys.executable, __file__, "--worker", folder, scenario, str(rate)]
+        argv = [sys.executable, __file__, "--worker", folder, scenario, str(rate), str(seed)]
         done = LocalShell().run(argv, timeout_s=120.0, log=f"{folder}/log.txt", env=None, cwd=None)
         if done.code:
             raise RuntimeError(done.tail)
@@ -80,7 +81,7 @@ def by_loadgen(job: MeasureJob, scenario: Scenario, rate: float) -> Told:
         return told
 
 
-def work(folder: str, scenario: Scenario, rate: float) -> None:
+def work(folder: str, scenario: Scenario, rate: float, seed: int) -> None:
     """The worker: load the session, warm it up as infertune does, hand it to LoadGen."""
     job = wire.from_json((Path(folder) / "job.json").read_text(), MeasureJob)
     clock, batch = MonotonicClock(), job.point.number("batch", 1)
@@ -98,8 +99,9 @@ def work(folder: str, scenario: Scenario, rate: float) -> None:
         scenario,
         batch=batch,
         rate=rate,
-        seconds=SECONDS * (2 if scenario == "Server" else 1),
+        seconds=SERVER_SECONDS if scenario == "Server" else SECONDS,
         folder=Path(folder),
+        seed=seed,
     )
     (Path(folder) / "told.json").write_text(wire.to_json(told, Told))
 
@@ -107,7 +109,7 @@ def work(folder: str, scenario: Scenario, rate: float) -> None:
 def compare(target: str, scenario: Scenario, job: MeasureJob) -> None:
     rate = stats.throughput(by_infertune(job)) * (HALF if scenario == "Server" else 1.0)
     ours_is = [arriving(job, rate, i) if scenario == "Server" else job for i in range(ROUNDS)]
-    pairs = [(by_infertune(one), by_loadgen(job, scenario, rate)) for one in ours_is]
+    pairs = [(by_infertune(one), by_loadgen(job, scenario, rate, i)) for i, one in enumerate(ours_is)]
     ratios = [stats.throughput(ours) / theirs.throughput for ours, theirs in pairs]
     ours = statistics.median(stats.throughput(m) for m, _ in pairs)
     theirs = statistics.median(told.throughput for _, told in pairs)
@@ -130,6 +132,6 @@ def main(name: str) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        work(sys.argv[2], sys.argv[3], float(sys.argv[4]))  # type: ignore[arg-type]
+        work(sys.argv[2], sys.argv[3], float(sys.argv[4]), int(sys.argv[5]))  # type: ignore[arg-type]
     else:
         main(sys.argv[1] if len(sys.argv) > 1 else "minilm-l6")

@@ -61,6 +61,14 @@ def test_the_budget_is_kept_with_many_disturbed_launches(tmp_path: Path) -> None
         assert race.entries[-1].at_s <= budget_s + 10.0
 
 
+def test_a_confirmation_another_day_agrees(tmp_path: Path) -> None:
+    """M14, simulated: on a quiet host (2 % between launches) the figures of two days differ by at most 5 %."""
+    days = [a_race(tmp_path, [100.0], seed=seed, noise=0.02, neighbour=NEIGHBOUR) for seed in range(40)]
+    values = [race.found.figures.throughput.value for race in days if race.found.figures]
+    agree = [abs(a / b - 1.0) <= 0.05 for a, b in zip(values[::2], values[1::2], strict=True)]
+    assert np.mean(agree) >= 0.9
+
+
 def test_the_same_seed_gives_the_same_order(tmp_path: Path) -> None:
     orders = [
         [e.event.point for e in race.entries if isinstance(e.event, Launch)]

@@ -78,17 +78,21 @@ def _complete(ids: Sequence[int]) -> None:
     lg.QuerySamplesComplete([lg.QuerySampleResponse(i, 0, 0) for i in ids])
 
 
-def run_under(session: Session, scenario: Scenario, *, batch: int, rate: float, seconds: float, folder: Path) -> Told:
+def run_under(
+    session: Session, scenario: Scenario, *, batch: int, rate: float, seconds: float, folder: Path, seed: int = 0
+) -> Told:
     """Serve LoadGen's requests for at least ``seconds``; its logs go to ``folder``. ``rate``: samples per second that
-    are expected, which decides how many samples the offline query holds, or that arrive at a server."""
+    are expected, which decides how many samples the offline query holds, or that arrive at a server, at times that
+    ``seed`` draws."""
     import mlperf_loadgen as lg
 
     server = _Server(session, 1 if scenario == "SingleStream" else batch)
     server.start()
     sut = lg.ConstructSUT(lambda samples: server.inbox.put([s.id for s in samples]), lambda: None)
     library = lg.ConstructQSL(_SAMPLES, _SAMPLES, lambda indices: None, lambda indices: None)
+    wanted = _settings(lg, scenario, rate, seconds, seed)
     try:
-        lg.StartTestWithLogSettings(sut, library, _settings(lg, scenario, rate, seconds), _log_settings(lg, folder))
+        lg.StartTestWithLogSettings(sut, library, wanted, _log_settings(lg, folder))
     finally:
         server.inbox.put(None)
         lg.DestroyQSL(library)
@@ -96,13 +100,14 @@ def run_under(session: Session, scenario: Scenario, *, batch: int, rate: float, 
     return read_summary((folder / _SUMMARY).read_text(), scenario)
 
 
-def _settings(lg: Any, scenario: Scenario, rate: float, seconds: float) -> Any:
+def _settings(lg: Any, scenario: Scenario, rate: float, seconds: float, seed: int) -> Any:
     settings = lg.TestSettings()
     settings.scenario = getattr(lg.TestScenario, scenario)
     settings.mode = lg.TestMode.PerformanceOnly
     settings.min_duration_ms = int(seconds * 1000)
     settings.min_query_count = 1 if scenario == "Offline" else 10
     settings.server_target_qps = rate
+    settings.schedule_rng_seed = seed
     settings.server_target_latency_ns = int(_LATENCY_S * 1e9)
     settings.offline_expected_qps = rate
     settings.single_stream_expected_latency_ns = int(1e9 / rate)
