@@ -80,8 +80,8 @@ def test_the_expected_loss_is_that_of_a_simulation(gap: float, count: int) -> No
 
 
 def test_a_race_ends_when_more_of_it_is_not_worth_it() -> None:
-    assert race.decided(POINTS[:2], 1, loss=0.009)
-    assert not race.decided(POINTS[:2], 1, loss=0.011)
+    assert race.decided(POINTS[:2], 1, loss=0.014)
+    assert not race.decided(POINTS[:2], 1, loss=0.016)
     assert not race.decided(POINTS[:2], 0, loss=0.0), "nobody is chosen from single launches"
     assert not race.decided(POINTS[:2], 1, loss=0.0, settled=False)
 

@@ -33,7 +33,7 @@ TYPICAL_SPREAD = 0.06
 
 LEAST_REPEATS = 4
 TIE = math.log(1.01)  # points this near to the best are as good
-LOSS = math.log(1.01)  # once choosing the leader is expected to cost no more than that, the race ends
+LOSS = math.log(1.015)  # once choosing the leader is expected to cost no more than that, the race ends
 
 Scores = Mapping[Point, Sequence[float]]
 
