@@ -82,7 +82,7 @@ def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[s
 
 
 def _untold(reading: Reading) -> list[Point]:
-    seen = [la for la in reading.launches if la.purpose in ("screen", "race", "anchor")]
+    seen = [la for la in reading.launches if la.purpose in history.CHOSEN_FROM]
     return [] if reading.noise == "accept" else history.untold(seen, reading.terms.goal.score)
 
 

@@ -23,6 +23,7 @@ from infertune.core.records import (
     Measurement,
     Noise,
     Opened,
+    Purpose,
     Question,
     Round,
     Trial,
@@ -196,6 +197,9 @@ def confirmations(entries: Iterable[Entry]) -> tuple[Confirmation, ...]:
             searched = True
     return tuple(found)
 
+
+CHOSEN_FROM: tuple[Purpose, ...] = ("screen", "race", "anchor")
+"""What launches that take part in choosing are made for; the anchor is a point like others."""
 
 SLOWED_MOST = math.log(3.0)
 """The worst contamination seen slowed a launch by 3x: what is further behind the best than that is no candidate."""

@@ -36,6 +36,8 @@ class Calm:
         last = history.last_launch(self.journal.entries)
         if self.glance is None or last is None or not audit.contaminated(last.flags):
             return
+        if self.journal.elapsed_s >= until_s:
+            return
         began = self.clock.now_ns()
         while self.journal.elapsed_s < until_s and not self.stop():
             share = self.glance()

@@ -111,14 +111,14 @@ class Loop:
     def _chosen_from(self) -> dict[Point, list[Launch]]:
         """What choosing goes by; the anchor is a point like others, and its launches tell how fast it is."""
         found: dict[Point, list[Launch]] = {}
-        for launch in self.launches("screen", "race", "anchor"):
+        for launch in self.launches(*history.CHOSEN_FROM):
             if isinstance(launch.outcome, Measurement):
                 found.setdefault(launch.point, []).append(launch)
         return found
 
     def untold(self) -> list[Point]:
         """Points that may be better than they seem, because other programs disturbed all their launches."""
-        seen = self.launches("screen", "race", "anchor")
+        seen = self.launches(*history.CHOSEN_FROM)
         return history.untold(seen, self.setting.goal.score) if self.noise == "refuse" else []
 
     def score(self, launch: Launch) -> float:
