@@ -31,26 +31,36 @@ def test_points_that_failed_do_not_enter() -> None:
 def test_each_block_launches_fewer_of_the_best() -> None:
     scores = {p: [-0.01 * i] * 3 for i, p in enumerate(POINTS[:8])}
     sizes = [len(race.survivors(POINTS[:8], scores, blocks=block)) for block in range(5)]
-    assert sizes == [8, 6, 6, 4, 4]
-    assert race.survivors(POINTS[:8], scores, blocks=3) == POINTS[:4]
+    assert sizes == list(race.SIZES)
+    assert race.survivors(POINTS[:8], scores, blocks=3) == POINTS[: race.SIZES[3]]
 
 
 def test_on_a_steady_machine_who_is_behind_leaves_sooner() -> None:
     scores = {p: [-0.01 * i] * 2 for i, p in enumerate(POINTS[:12])}
     steady, noisy = (race.survivors(POINTS[:12], scores, 1, spread) for spread in (0.015, 0.06))
     assert steady == POINTS[:1]  # a standard error of 1.5 %: 1 % behind is surely not 2 % ahead
-    assert noisy == POINTS[:6]
-    assert race.survivors(POINTS[:12], {p: [0.0] * 2 for p in POINTS[:12]}, 1, 0.015) == POINTS[:6], "equals go on"
+    assert noisy == POINTS[: race.SIZES[1]]
+    equals = race.survivors(POINTS[:12], {p: [0.0] * 2 for p in POINTS[:12]}, 1, 0.015)
+    assert equals == POINTS[: race.SIZES[1]], "equals go on"
     assert race.entrants({p: [-0.02 * i] for i, p in enumerate(POINTS[:12])}, 0.01) == POINTS[:5]
 
 
-def test_the_spread_is_that_of_a_points_launches_and_not_between_points_or_from_odd_ones() -> None:
+def test_the_spread_is_that_of_launches_and_not_of_drift_or_odd_ones() -> None:
+    """Blocks of five points with 2 % noise, between which the machine drifts by 10 %."""
     rng = np.random.default_rng(0)
-    launches = [(i + rng.normal(0.0, 0.02, 4)).tolist() for i in range(100)]
-    assert 0.018 < race.spread(launches) < 0.024
-    launches[0][0] -= 1.0
-    assert race.spread(launches) < 0.024
-    assert race.spread([[0.0], [0.0, 0.1]]) == race.TYPICAL_SPREAD
+    launches = rng.normal(0.0, 0.02, (5, 40)) + rng.normal(0.0, 0.10, 40)
+    changes = np.diff(launches, axis=1).T.tolist()
+    assert 0.018 < race.spread(changes) < 0.024
+    for block in changes[::8]:
+        block[0] -= 1.0
+    assert race.spread(changes) < 0.026
+    assert race.spread([[0.0], [0.1]]) == race.TYPICAL_SPREAD, "too few to say"
+
+
+def test_one_point_alone_shows_its_changes_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    changes = [[change] for change in np.diff(rng.normal(0.0, 0.02, 400))]
+    assert 0.018 < race.spread(changes) < 0.024
 
 
 def test_of_those_that_tie_the_simplest_wins() -> None:
@@ -79,9 +89,14 @@ def test_the_expected_loss_is_that_of_a_simulation(gap: float, count: int) -> No
     assert race.expected_loss(POINTS[:1], scores, 0.02) == 0.0
 
 
+def test_the_expected_loss_does_not_grow_with_the_number_of_equals() -> None:
+    scores = {point: [0.0, 0.0] for point in POINTS}
+    assert race.expected_loss(POINTS, scores, 0.02) == race.expected_loss(POINTS[:2], scores, 0.02)
+
+
 def test_a_race_ends_when_more_of_it_is_not_worth_it() -> None:
-    assert race.decided(POINTS[:2], 1, loss=0.014)
-    assert not race.decided(POINTS[:2], 1, loss=0.016)
+    assert race.decided(POINTS[:2], 1, loss=0.009)
+    assert not race.decided(POINTS[:2], 1, loss=0.011)
     assert not race.decided(POINTS[:2], 0, loss=0.0), "nobody is chosen from single launches"
     assert not race.decided(POINTS[:2], 1, loss=0.0, settled=False)
 
@@ -105,3 +120,13 @@ def test_the_reserve_never_exceeds_its_share(budget: float, overhead: float) -> 
 def test_a_longer_budget_never_measures_shorter() -> None:
     windows = [planning.plans(b).race.min_time_s for b in (10, 60, 120, 300, 3600)]
     assert windows == sorted(windows)
+
+
+def test_baselines_far_behind_every_finalist_leave_all_but_the_best() -> None:
+    baselines = {POINTS[0]: [0.0, 0.1, 0.0], POINTS[1]: [0.05, 0.05, 0.05], POINTS[2]: [-0.1, 0.0, 0.2]}
+    assert planning.clearly_behind(baselines) == set()
+    assert planning.idle(baselines, [[0.5, 0.4, 0.6]]) == {POINTS[0], POINTS[2]}
+    assert planning.idle(baselines, [[0.5, 0.25, 0.6]]) == set(), "one launch comes near one of theirs"
+    assert planning.idle(baselines, [[0.5, 0.4, 0.6], [0.1]]) == set(), "so does one of another finalist"
+    assert planning.idle(baselines, []) == planning.idle({}, [[0.5]]) == set()
+    assert planning.idle({POINTS[0]: [0.0]}, [[0.5]]) == set(), "too few launches to leave"

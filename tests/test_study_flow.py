@@ -139,6 +139,15 @@ def test_confirmation_is_interleaved_and_fresh(tmp_path: Path) -> None:
     assert len(orders) > 1  # a fresh random order in every block
 
 
+def test_baselines_that_decide_nothing_leave_after_three_blocks(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    lab.run()
+    found = answer(lab.entries)
+    launches = {rival.name: rival.figures.launches for rival in found.rivals}
+    assert sorted(launches.values()) == [3, 3, 3, 6]
+    assert next(name for name, count in launches.items() if count == 6) in (found.why or "")
+
+
 def test_nothing_is_searched_twice_and_every_round_is_recorded_first(tmp_path: Path) -> None:
     entries = Laboratory(tmp_path).run()
     measured = screened(entries)

@@ -214,3 +214,13 @@ def test_nothing_is_decided_before_there_are_enough_launches(launches: int) -> N
 def test_a_finalist_that_is_only_short_of_launches_is_waited_for() -> None:
     default = ("openvino default", sample(DEFAULT, [100.0] * ENOUGH))
     assert decide(terms(), [sample(FAST, [200.0] * (ENOUGH - 1))], [default]) is None
+
+
+def test_a_baseline_that_left_early_is_not_called_the_best() -> None:
+    early, whole = sample(a_baseline("openvino throughput hint"), [62, 60, 61]), sample(DEFAULT, [60] * 6)
+    ours = sample(FAST, [120] * 6)
+    decided = decide(terms(), [ours], [("hint", early), ("default", whole)])
+    assert decided is not None and "of the best baseline, default" in decided.why
+    few = sample(DEFAULT, [60] * 3)
+    decided = decide(terms(), [ours], [("hint", early), ("default", few)])
+    assert decided is not None and "of the best baseline, hint" in decided.why

@@ -139,13 +139,20 @@ def decide(terms: Terms, finalists: Sequence[Sample], baselines: Sequence[tuple[
     rivals = [(n, s) for n, s in baselines if len(s.runs) >= ENOUGH and acceptable(terms, s)]
     sure = [s for s in fit if stands(terms, s).state == "within"]
     sure_rivals = [(n, s) for n, s in rivals if stands(terms, s).state == "within"]
-    rival = max(sure_rivals or rivals, key=lambda named: merit(terms.goal, named[1]), default=None)
+    rival = _strongest(terms, sure_rivals or rivals)
     if not fit:
         return None if any(_pending(terms, s) for s in finalists) else _fallback(rival)
     if not sure and sure_rivals:
         return _only_sure(terms, fit, sure_rivals)
     found = _best(terms, sure or fit, rival)
     return found if sure else replace(found, why=found.why + unsure_words(stands(terms, fit[0])))
+
+
+def _strongest(terms: Terms, rivals: Sequence[tuple[str, Sample]]) -> tuple[str, Sample] | None:
+    """The best of those that stayed to the end of the confirmation: who left early was not, and has few launches."""
+    most = max((len(sample.runs) for _, sample in rivals), default=0)
+    stayed = [named for named in rivals if 2 * len(named[1].runs) > most]
+    return max(stayed, key=lambda named: merit(terms.goal, named[1]), default=None)
 
 
 def _best(terms: Terms, fit: Sequence[Sample], rival: tuple[str, Sample] | None) -> Decision:

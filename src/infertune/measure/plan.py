@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from infertune.core import percentiles, stats
@@ -22,10 +22,11 @@ CONFIRM_SHARE_MOST = 0.65  # where even the least number of blocks does not fit 
 OVERTIME_S = 8.0  # past the budget, only to complete the least number of confirmation blocks
 RACE_SHARE = 0.12
 CHECK_SHARE = 0.10  # at most, for checking the outputs of finalists before they are confirmed
-BEHIND = math.log(1.10)  # a difference that more confirmation launches are worth while one odd launch hides it
+BEHIND = math.log(1.10)  # a difference that more confirmation launches are worth while one odd launch hides it, and
+# that baselines need no more of once none hides it
 _MANY = 20  # requests of a window, at least, where latencies are asked for,
 _FEW = 4  # and where throughput is: four requests give it to 2.2 %, launches differ by 4.3 % (decision 0010)
-_FEW_CONFIRMED = 12  # in six launches enough for p90
+_FEW_CONFIRMED = 8  # in six launches enough for p50 (11), short of p90 (64): slow models took a sixth of five minutes for it
 _SHORTEST_WINDOW_S = 0.4
 _LONGEST_WINDOW_S = 2.5
 _USUAL_S = 300.0  # budgets from here on are not short
@@ -108,8 +109,24 @@ def clearly_behind(scores: Mapping[Point, Sequence[float]]) -> set[Point]:
 
     Of equal ones that happens to one in twenty with three launches each, and then it makes no difference.
     """
-    whole = {point: of for point, of in scores.items() if len(of) >= LEAST_BLOCKS}
-    if not whole:
+    best = _best(scores)
+    return set() if best is None else {p for p in _whole(scores) if max(scores[p]) < min(scores[best])}
+
+
+def idle(baselines: Mapping[Point, Sequence[float]], finalists: Iterable[Sequence[float]]) -> set[Point]:
+    """All baselines but the best, where every launch of every finalist is better than all of theirs by over 10 %.
+
+    Which of them is the best then decides nothing: the one that seems so stands for them.
+    """
+    ours, theirs = [x for of in finalists for x in of], [x for of in baselines.values() for x in of]
+    if not ours or not theirs or min(ours) - max(theirs) <= BEHIND:
         return set()
-    bar = min(max(whole.values(), key=statistics.median))
-    return {point for point, of in whole.items() if max(of) < bar}
+    return set(_whole(baselines)) - {_best(baselines)}
+
+
+def _whole(scores: Mapping[Point, Sequence[float]]) -> list[Point]:
+    return [point for point, of in scores.items() if len(of) >= LEAST_BLOCKS]
+
+
+def _best(scores: Mapping[Point, Sequence[float]]) -> Point | None:
+    return max(_whole(scores), key=lambda point: statistics.median(scores[point]), default=None)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ import numpy as np
 from infertune.core import stats
 from infertune.core.space import Point
 
-SIZES = (8, 6, 6, 4, 4)
-"""How many points each block launches at most: 28 launches in all."""
+SIZES = (8, 4, 4, 4, 4)
+"""How many points each block launches at most: 22 launches in all."""
 
 FIELD = SIZES[0]
 ENTRY = math.log(1.30)  # only points whose screening score is this near the best enter,
@@ -32,8 +31,9 @@ TYPICAL_SPREAD = 0.06
 """Standard deviation of log scores where nothing is known: what a shared machine showed (measurement.md A1)."""
 
 LEAST_REPEATS = 4
+_QUARTERS = statistics.NormalDist().inv_cdf(0.875)  # 75 % of standard normal values are this near to 0
 TIE = math.log(1.01)  # points this near to the best are as good
-LOSS = math.log(1.015)  # once choosing the leader is expected to cost no more than that, the race ends
+LOSS = math.log(1.01)  # once no rival is expected to gain more than that, the race ends
 
 Scores = Mapping[Point, Sequence[float]]
 
@@ -48,17 +48,27 @@ def ranked(scores: Scores) -> list[Point]:
     return sorted(centres, key=lambda point: -centres[point])
 
 
-def spread(launches: Iterable[Sequence[float]]) -> float:
+def spread(changes: Iterable[Sequence[float]]) -> float:
     """Standard deviation of one launch's score, from points with several launches each: its upper limit at 90 %.
 
-    From the median distance between neighbours, so that a few odd launches and slow drift do not count. An estimate of
-    this kind from k distances has a standard error of 1.16 / sqrt(k) of itself (efficiency 37 %: Rousseeuw and Croux
-    1993).
+    ``changes`` are the differences between one launch of a point and its next, those that ended in one block together:
+    what they have in common, their median, is the machine's drift, which a block takes out of the comparison. The 75th
+    percentile of k distances has a standard error of 0.91 / sqrt(k) of itself; a quarter of them may be odd.
     """
-    apart = [abs(b - a) for of in launches for a, b in pairwise(of)]
+    apart = [abs(change) for together in changes for change in _without_drift(together)]
     if len(apart) < LEAST_REPEATS:
         return TYPICAL_SPREAD
-    return statistics.median(apart) * 1.4826 / math.sqrt(2.0) * (1.0 + 1.28 * 1.16 / math.sqrt(len(apart)))
+    one_launch = float(np.quantile(apart, 0.75)) / _QUARTERS / math.sqrt(2.0)
+    return one_launch * (1.0 + 1.28 * 0.91 / math.sqrt(len(apart)))
+
+
+def _without_drift(together: Sequence[float]) -> list[float]:
+    """The median that is taken away fits the changes themselves, so the rest is a little too small: k / (k - 1)."""
+    count = len(together)
+    if count < 2:
+        return list(together)
+    common = statistics.median(together)
+    return [(change - common) * math.sqrt(count / (count - 1)) for change in together]
 
 
 def entrants(scores: Scores, spread: float = TYPICAL_SPREAD) -> list[Point]:
@@ -93,13 +103,14 @@ def _error(scores: Scores, rival: Point, leader: Point, spread: float) -> float:
 
 
 def expected_loss(field: Sequence[Point], scores: Scores, spread: float) -> float:
-    """What choosing the leader may cost, in log score: its expected shortfall behind each rival, added up.
+    """What choosing the leader may cost, in log score: its expected shortfall behind the rival that promises most.
 
-    The opportunity cost of a selection, bounded from above (Chick and Inoue 2001): for a rival that is a gap g behind
-    with standard error s, s * (phi(z) - z * Phi(-z)) with z = g / s.
+    The opportunity cost of one selection against another (Chick and Inoue 2001): for a rival that is a gap g behind
+    with standard error s, s * (phi(z) - z * Phi(-z)) with z = g / s. Not added up over rivals: a race among equals
+    would never end.
     """
     order = ranked({point: scores[point] for point in field})
-    return sum(_may_gain(scores, rival, order[0], spread) for rival in order[1:])
+    return max((_may_gain(scores, rival, order[0], spread) for rival in order[1:]), default=0.0)
 
 
 def _may_gain(scores: Scores, rival: Point, leader: Point, spread: float) -> float:

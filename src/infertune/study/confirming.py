@@ -20,7 +20,7 @@ def confirm(loop: Loop, raced: Raced, why: str) -> None:
 
     A block in which other programs disturbed a finalist is made up for by another one at the end, and one odd launch
     that hides a difference between winner and baseline is outvoted by more of them. Baselines that are
-    clearly not the best one leave after the least number of blocks.
+    clearly not the best one, or far behind the winner, leave after the least number of blocks.
     """
     finalists = _open(loop, raced, why)
     points = list(dict.fromkeys([*finalists, *loop.baselines()]))
@@ -104,10 +104,16 @@ def _hidden(ratio: Interval | None) -> bool:
 
 
 def _narrowed(loop: Loop, points: Sequence[Point], finalists: Sequence[Point]) -> list[Point]:
-    """Without the baselines that every launch so far puts clearly behind the best baseline."""
-    scores = {p: [loop.score(la) for la in _measured(loop, p)] for p in points if p not in finalists}
-    beaten = planning.clearly_behind(scores)
-    return [p for p in points if p in finalists or p not in beaten]
+    """Without the baselines that every launch so far puts clearly behind the best baseline.
+
+    Where no limit can make another one count, also without those that decide nothing; see `planning.idle`.
+    """
+    scores = {p: [loop.score(la) for la in _measured(loop, p)] for p in points}
+    baselines = {p: of for p, of in scores.items() if p not in finalists}
+    leaving = planning.clearly_behind(baselines)
+    if not loop.setting.goal.limits:
+        leaving |= planning.idle(baselines, [scores[p] for p in finalists])
+    return [p for p in points if p not in leaving]
 
 
 def _next_block(done: Sequence[Launch]) -> int:

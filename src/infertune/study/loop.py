@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 from infertune.core import audit, guard, history, verdict, words
 from infertune.core.goal import load_for
@@ -105,8 +105,13 @@ class Loop:
         return {p: [self.score(la) for la in self.usable(all_) or all_] for p, all_ in found.items()}
 
     def spread(self) -> float:
-        """How much the scores of one point differ between launches so far."""
-        return racing.spread([self.score(la) for la in self.usable(all_)] for all_ in self._chosen_from().values())
+        """How much the scores of one point differ between launches so far, beyond what a block has in common."""
+        changes: dict[object, list[float]] = {}
+        for all_ in self._chosen_from().values():
+            for before, after in pairwise(self.usable(all_)):
+                together = after.block if after.purpose == "race" else (after.point, len(changes))
+                changes.setdefault(together, []).append(self.score(after) - self.score(before))
+        return racing.spread(changes.values())
 
     def _chosen_from(self) -> dict[Point, list[Launch]]:
         """What choosing goes by; the anchor is a point like others, and its launches tell how fast it is."""
