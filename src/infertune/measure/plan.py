@@ -26,7 +26,7 @@ BEHIND = math.log(1.10)  # a difference that more confirmation launches are wort
 # that baselines need no more of once none hides it
 _MANY = 20  # requests of a window, at least, where latencies are asked for,
 _FEW = 4  # and where throughput is: four requests give it to 2.2 %, launches differ by 4.3 % (decision 0010)
-_FEW_CONFIRMED = 8  # in six launches enough for p50 (11), short of p90 (64): slow models took a sixth of five minutes for it
+_FEW_CONFIRMED = 8  # in six launches enough for p50 (11 requests); p90 (64) is only asked for with latencies
 _SHORTEST_WINDOW_S = 0.4
 _LONGEST_WINDOW_S = 2.5
 _USUAL_S = 300.0  # budgets from here on are not short
