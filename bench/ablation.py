@@ -21,7 +21,7 @@ from functools import partial
 
 import numpy as np
 from limits import bounds_ms
-from search import cases
+from search import cases, chosen
 
 from infertune.core.goal import parse_goal
 from infertune.core.replayed import Replayed
@@ -145,6 +145,7 @@ def told(without: Floats, whole: Floats) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ideas", nargs="*", default=[], help="only those whose name contains one of these")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--noise", type=float, default=0.03)
@@ -160,13 +161,14 @@ def main() -> None:
     run = partial(tried, seeds=asked.seeds, terms=terms, within_limits=asked.limited)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(asked.processes, mp_context=spawn, max_tasks_per_child=1) as pool:
-        found = pool.map(run, IDEAS)
+        ideas = [name for name in IDEAS if name != AS_IT_IS and chosen(name, asked.ideas)]
+        found = pool.map(run, [AS_IT_IS, *ideas])
         whole = next(found)
         trials, took, left = np.nanmean(whole, axis=0)
         start = f"{math.exp(trials):.2f} trials, {math.exp(took):.0f} s, regret {left:.2f} %"
         print(f"  {AS_IT_IS}: {start}, {len(whole)} runs")
         print(f"  {'':50} {'trials to 2 %':>18} {'seconds':>18}   regret after 20", flush=True)
-        for idea, without in zip(list(IDEAS)[1:], found, strict=True):
+        for idea, without in zip(ideas, found, strict=True):
             print(f"  {idea:50} {told(without, whole)}", flush=True)
 
 
