@@ -1,9 +1,12 @@
-"""`auto` with one of its ideas switched off at a time: `python bench/ablation.py [--seeds 5] [--trials 30]`.
+"""`auto` with one of its ideas switched off at a time: `python bench/ablation.py [--seeds 5] [--limited]`.
 
-Per idea: the geometric mean, over all data sets, of the trials and of the recorded seconds until within 2 % of the best
-(a run that never came there counts as one and a half times its own), and the mean regret after 20 trials. More of any
-than `auto` as it is: the idea brings something. Seconds are told for the data sets whose builds or launches differ in
-what they cost (`priced`). Each variant runs in its own process, in which one attribute of one part is replaced.
+Per idea: what the runs without it needed, as a ratio to the same runs (data set, seed) of `auto` as it is: geometric
+means of the trials and of the recorded seconds until within 2 % of the best (a run that never came there counts as one
+and a half times its own), and what is added to the mean regret after 20 trials, each with the standard error of the
+paired differences. A ratio above 1 or an added regret above 0 by more than twice that error: the idea brings something.
+Seconds are told for the data sets whose builds or launches differ in what they cost (`priced`). `--limited` searches
+for the most throughput within the p99 of the middle of each data set's front, in place of the data set's own goal.
+Each variant runs in its own process, in which one attribute of one part is replaced.
 """
 
 from __future__ import annotations
@@ -11,19 +14,22 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
-import statistics
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from search import cases
+from limits import bounds_ms
+from search import cases, chosen
 
+from infertune.core.goal import parse_goal
 from infertune.core.replayed import Replayed
 from infertune.search import auto
 from infertune.search.parts import features, figures, known, outlook, seconds, surrogate, turns
+from infertune.search.parts.arrays import Floats
 from infertune.search.replay.judge import Terms, judged
+from infertune.search.replay.landscape import steady
 from infertune.search.replay.recording import Recording
 
 
@@ -75,8 +81,9 @@ def no_failures() -> None:
     vars(known)["chance"] = lambda tried, success, inputs: np.ones(len(inputs))
 
 
+AS_IT_IS = "auto as it is"
 IDEAS: Mapping[str, Callable[[], None]] = {
-    "auto as it is": nothing,
+    AS_IT_IS: nothing,
     "without the prior trend of throughput": no_trend,
     "without main effects (one kernel over all knobs)": no_main_effects,
     "without the ceiling on what a trial may promise": no_ceiling,
@@ -97,18 +104,26 @@ def priced(case: Recording) -> bool:
     return builds or len({some.launch_cost_s(point) for point in some.points()}) > 1
 
 
-def tried(idea: str, seeds: int, terms: Terms) -> tuple[float, float, float]:
-    """(geometric means of trials and of seconds to 2 %, mean regret in % after 20)."""
+def limited(case: Recording) -> Recording:
+    """The same space, searched within the p99 of the middle of its front."""
+    exact = replace(case.landscape, ratios=steady)
+    goal = parse_goal(f"max throughput, p99 < {bounds_ms(exact)[2]:.4f} ms")
+    return replace(case, goal=goal)
+
+
+def tried(idea: str, seeds: int, terms: Terms, *, within_limits: bool) -> Floats:
+    """(runs, 3): logs of trials and of seconds to 2 % (NaN where none are told), and regret in % after 20 trials."""
     IDEAS[idea]()
-    needed, took, left = [], [], []
+    rows = []
     for title, found in cases([], seeds):
+        if within_limits and title.endswith("latency"):
+            continue
         for seed, case in enumerate(found):
-            run = played(title, case, terms, seed)
-            needed.append(math.log(run.reached(0.02) or 1.5 * terms.trials))
-            left.append(100 * run.regret(20))
-            if priced(case):
-                took.append(math.log(run.reached_s(0.02) or 1.5 * run.seconds[-1]))
-    return math.exp(statistics.mean(needed)), math.exp(statistics.mean(took)), statistics.mean(left)
+            run = played(title, limited(case) if within_limits else case, terms, seed)
+            needed = run.reached(0.02) or 1.5 * terms.trials
+            took = (run.reached_s(0.02) or 1.5 * run.seconds[-1]) if priced(case) else math.nan
+            rows.append((math.log(needed), math.log(took), 100 * run.regret(20)))
+    return np.asarray(rows)
 
 
 def played(title: str, case: Recording, terms: Terms, seed: int) -> Replayed:
@@ -118,24 +133,43 @@ def played(title: str, case: Recording, terms: Terms, seed: int) -> Replayed:
     return next(found)
 
 
+def told(without: Floats, whole: Floats) -> str:
+    """What is different without an idea, each figure with its standard error."""
+    apart = without - whole
+    count = np.sum(~np.isnan(apart), axis=0)
+    mean, error = np.nanmean(apart, axis=0), np.nanstd(apart, axis=0, ddof=1) / np.sqrt(count)
+    ratio = np.exp(mean[:2])
+    times = [f"x {value:4.2f} +- {value * off:4.2f}" for value, off in zip(ratio, error, strict=False)]
+    return f"{times[0]:>18} {times[1]:>18}   {mean[2]:+6.2f} +- {error[2]:4.2f} %"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ideas", nargs="*", default=[], help="only those whose name contains one of these")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--noise", type=float, default=0.03)
     parser.add_argument("--invalid", type=float, default=0.0, help="share of points that are made to fail")
+    parser.add_argument("--limited", action="store_true", help="search within a limit on p99")
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
     print(
         f"{asked.seeds} seeds, {asked.trials} trials at most, {100 * asked.noise:g} % noise, "
-        f"{100 * asked.invalid:g} % of the points fail"
+        f"{100 * asked.invalid:g} % of the points fail{', within a limit on p99' if asked.limited else ''}"
     )
-    print(f"  {'':52} trials to 2 %   seconds   regret after 20")
-    run = partial(tried, seeds=asked.seeds, terms=Terms(trials=asked.trials, noise=asked.noise, invalid=asked.invalid))
+    terms = Terms(trials=asked.trials, noise=asked.noise, invalid=asked.invalid)
+    run = partial(tried, seeds=asked.seeds, terms=terms, within_limits=asked.limited)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(asked.processes, mp_context=spawn, max_tasks_per_child=1) as pool:
-        for idea, (needed, took, left) in zip(IDEAS, pool.map(run, IDEAS), strict=True):
-            print(f"  {idea:52} {needed:10.2f} {took:12.0f} {left:14.2f} %", flush=True)
+        ideas = [name for name in IDEAS if name != AS_IT_IS and chosen(name, asked.ideas)]
+        found = pool.map(run, [AS_IT_IS, *ideas])
+        whole = next(found)
+        trials, took, left = np.nanmean(whole, axis=0)
+        start = f"{math.exp(trials):.2f} trials, {math.exp(took):.0f} s, regret {left:.2f} %"
+        print(f"  {AS_IT_IS}: {start}, {len(whole)} runs")
+        print(f"  {'':50} {'trials to 2 %':>18} {'seconds':>18}   regret after 20", flush=True)
+        for idea, without in zip(ideas, found, strict=True):
+            print(f"  {idea:50} {told(without, whole)}", flush=True)
 
 
 if __name__ == "__main__":
