@@ -68,6 +68,14 @@ def point_of(model: Model, **values: Value) -> Point:
     return point
 
 
+def test_starts_queue_nothing_where_a_latency_matters(model: Model) -> None:
+    def queued(goal: str) -> set[Value]:
+        return {p["set_size"] for p in QAIC.space(model, devices()[0], parse_goal(goal)).seeds}
+
+    assert queued("max throughput") == queued("max throughput, batch < 9") == {2}
+    assert queued("max throughput, p99 < 30 ms") == queued("pareto throughput, p99") == queued("min latency") == {1}
+
+
 def built(model: Model, point: Point, folder: Path) -> str:
     folder.mkdir(exist_ok=True)
     QAIC.build(BuildJob(model=model, point=point, into=str(folder)), LocalShell())
