@@ -55,6 +55,10 @@ bench-protocol: dev ## error rates of the measurement protocol over 300 simulate
 bench-noise: dev ## flags and choices beside a program that takes one of two CPUs for half of the time (thirteen minutes)
 	@$(BIN)/python bench/noise.py
 
+.PHONY: notebooks
+notebooks: dev ## execute the notebooks in examples/ and store what they print and draw
+	@$(BIN)/python examples/refresh.py
+
 sim-fidelity: dev ## how near the simulated Cloud AI 100 card comes to what was published, fitted or kept out
 	@$(BIN)/python bench/sim/fidelity.py
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ def executed(name: str, folder: Path) -> Any:
     return notebook
 
 
+def stored(name: str) -> Any:
+    """The notebook as it is kept, with the outputs that a reader sees without running it."""
+    import nbformat
+
+    read: Any = nbformat.read
+    return read(EXAMPLES / f"{name}.ipynb", 4)
+
+
 def printed(notebook: Any) -> str:
     return "".join(o.text for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream")
 
@@ -30,9 +39,13 @@ def pictures(notebook: Any) -> int:
     return sum("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", []))
 
 
-@pytest.mark.timeout(1200)
-def test_bert(tmp_path: Path) -> None:
-    notebook = executed("cloud_ai_bert", tmp_path)
+def kinds(notebook: Any) -> list[set[str]]:
+    """What each code cell puts out: text, pictures."""
+    cells = [c for c in notebook.cells if c.cell_type == "code"]
+    return [{kind for o in c.outputs for kind in o.get("data", {o.output_type: ""})} for c in cells]
+
+
+def check_bert(notebook: Any) -> None:
     text = printed(notebook)
     assert pictures(notebook) == 3
     assert "Cloud AI 100 Pro (simulated)" in text
@@ -46,12 +59,37 @@ def test_bert(tmp_path: Path) -> None:
     assert "error[" not in text
 
 
-@pytest.mark.timeout(1200)
-def test_resnet(tmp_path: Path) -> None:
-    notebook = executed("cloud_ai_resnet", tmp_path)
+def check_resnet(notebook: Any) -> None:
     text = printed(notebook)
     assert pictures(notebook) == 2
     assert "as asked" in text
     one, ten = (float(us) for us in re.findall(r"set size +\d+: +[\d.]+ inf/s, +([\d.]+) us", text))
     assert ten > 5 * one
     assert "error[" not in text
+
+
+CHECKS = {"cloud_ai_bert": check_bert, "cloud_ai_resnet": check_resnet}
+HERE_ONLY = re.compile(r"/(tmp|home|root|work|Users|var|usr)/")
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", CHECKS)
+def test_it_runs_from_a_clean_state(name: str, tmp_path: Path) -> None:
+    notebook = executed(name, tmp_path)
+    CHECKS[name](notebook)
+    assert kinds(notebook) == kinds(stored(name))
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_stored_outputs_are_those_of_its_cells(name: str) -> None:
+    """`make notebooks` stores them anew."""
+    notebook, path = stored(name), EXAMPLES / f"{name}.ipynb"
+    refresh = runpy.run_path(str(EXAMPLES / "refresh.py"))
+    assert notebook.metadata.infertune[refresh["KEY"]] == refresh["digest"](notebook)
+    cells = [c for c in notebook.cells if c.cell_type == "code"]
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    outputs = [o for c in cells for o in c.outputs]
+    assert not any(o.output_type == "error" or o.get("name") == "stderr" for o in outputs)
+    assert not HERE_ONLY.search(printed(notebook))
+    assert path.stat().st_size < 500_000
+    CHECKS[name](notebook)

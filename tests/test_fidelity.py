@@ -39,3 +39,12 @@ def test_the_worst_sample_counts(tmp_path: Path) -> None:
     ours, theirs = saved(tmp_path / "a.npz", **{"y.0": mine}), saved(tmp_path / "b.npz", **{"y.0": true})
     found = compare_outputs(POINT, ours, theirs, inputs=4)
     assert found.cosine == 0.0 and found.max_abs == 1.0 and found.top1 == 0.75
+
+
+def test_infinities_in_fp16_are_told_with_their_usual_cause(tmp_path: Path) -> None:
+    ours = saved(tmp_path / "ours.npz", **{"y.0": np.full((1, 2), np.nan)})
+    theirs = saved(tmp_path / "theirs.npz", **{"y.0": np.ones((1, 2))})
+    half = compare_outputs(POINT.but(precision="f16"), ours, theirs, inputs=1).reason
+    assert half.startswith("y.0 holds NaN or infinities; ") and "--fp16-range clip" in half
+    whole = compare_outputs(POINT.but(precision="f32"), ours, theirs, inputs=1).reason
+    assert whole == "y.0 holds NaN or infinities"

@@ -90,6 +90,8 @@ def test_the_search_is_told_of_wrong_points_as_failures_and_not_offered_them_aga
     reading = choice.read(lab.run())
     spaces = lab.setting().spaces
     narrowed = guard.narrowed(spaces, reading.terms)
+    again = guard.narrowed(spaces, reading.terms)
+    assert [r.holds for s in again for r in s.rules] == [r.holds for s in narrowed for r in s.rules]
     wrong = guard.wrong_points(reading.terms)
     assert [p["precision"] for p in wrong] == ["bf16"]
     for space, left in zip(spaces, narrowed, strict=True):

@@ -128,6 +128,13 @@ def test_rounds_look_ahead_and_every_point_is_tried_once(tmp_path: Path, monkeyp
     assert any(isinstance(e.event, Round) and len(e.event.points) > 1 for e in entries)
 
 
+def test_few_trials_are_not_chosen_blindly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four builders and a card would take six points at once: the whole search before its first result."""
+    entries = Lab(tmp_path, monkeypatch).run(trials=6)
+    rounds = [len(e.event.points) for e in entries if isinstance(e.event, Round)]
+    assert rounds == [2, 1, 1, 1, 1]
+
+
 def test_twins_measure_side_by_side_after_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = Lab(tmp_path, monkeypatch, cards=2).run(trials=12)
     told = [e.event for e in shared if isinstance(e.event, Calibrated)]

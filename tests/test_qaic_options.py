@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import pytest
 from infertune.cli.endings import exit_code_of
 from infertune.cli.model_configurator import configure
 from infertune.core.errors import InfertuneError
-from infertune.core.seams import Done
+from infertune.core.seams import Shell
 from infertune.targets.qaic.configurator.request import Request, parse_request
 from infertune.targets.qaic.sim.programs.tree import Tree
 from infertune.targets.qaic.sim.shell import SimulatedShell
+from infertune.testing.shell import WatchedShell
 from test_qaic_configurator import model, place, results, sdk, words  # noqa: F401
 from test_qaic_request import SCHEMA_A, SCHEMA_B, write
 
@@ -28,24 +30,16 @@ def parsed(*more: str) -> Request:
     return request
 
 
-class Noting(SimulatedShell):
+class Noting(WatchedShell):
     """The simulated tools, and every command line that they were started with."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(SimulatedShell(), self._note)
         self.lines: list[list[str]] = []
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout_s: float,
-        log: str,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-    ) -> Done:
+    def _note(self, argv: Sequence[str]) -> AbstractContextManager[None]:
         self.lines.append(list(argv))
-        return super().run(argv, timeout_s=timeout_s, log=log, env=env, cwd=cwd)
+        return nullcontext()
 
     def of(self, tool: str) -> list[list[str]]:
         return [argv for argv in self.lines if Path(argv[0]).name == tool]
@@ -56,7 +50,7 @@ def tools() -> Noting:
     return Noting()
 
 
-def run(argv: Sequence[str], shell: SimulatedShell | None = None) -> int:
+def run(argv: Sequence[str], shell: Shell | None = None) -> int:
     return exit_code_of(lambda: configure(["x", *argv], shell or SimulatedShell()), show_traceback=False)
 
 

@@ -68,6 +68,26 @@ def point_of(model: Model, **values: Value) -> Point:
     return point
 
 
+def test_a_launch_tells_how_the_card_was_before_and_after(model: Model, tmp_path: Path) -> None:
+    point = point_of(model)
+    job = MeasureJob(
+        model=model, point=point, artifact=built(model, point, tmp_path / "b"), plan=PLAN, feed=Feed(seed=0)
+    )
+    settings = dict(QAIC.measure(job, MonotonicClock(), LocalShell()).settings)
+    for moment in ("before", "after"):
+        assert 20 < float(settings[f"temperature_{moment}_c"]) < 100
+        assert 5 < float(settings[f"power_{moment}_w"]) < 80
+        assert float(settings[f"nsp_{moment}_mhz"]) == 825
+
+
+def test_starts_queue_nothing_where_a_latency_matters(model: Model) -> None:
+    def queued(goal: str) -> set[Value]:
+        return {p["set_size"] for p in QAIC.space(model, devices()[0], parse_goal(goal)).seeds}
+
+    assert queued("max throughput") == queued("max throughput, batch < 9") == {2}
+    assert queued("max throughput, p99 < 30 ms") == queued("pareto throughput, p99") == queued("min latency") == {1}
+
+
 def built(model: Model, point: Point, folder: Path) -> str:
     folder.mkdir(exist_ok=True)
     QAIC.build(BuildJob(model=model, point=point, into=str(folder)), LocalShell())

@@ -5,15 +5,16 @@ An arithmetic (`verdict.arithmetic`) is checked at one of its points and judged 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from infertune.core import verdict
 from infertune.core.records import Failed, Launch, Measurement, Trial
 from infertune.core.space import Point, Rule, Space, Value
 from infertune.core.verdict import Terms
 
-Parts = Mapping[str, Value]
+Parts = tuple[tuple[str, Value], ...]
 
 
 def wrong_points(terms: Terms) -> list[Point]:
@@ -29,21 +30,23 @@ def narrowed(spaces: Sequence[Space], terms: Terms) -> tuple[Space, ...]:
 
 def _without(space: Space, wrong: Iterable[Point]) -> Space:
     ours = [_parts(space, p) for p in wrong if (p.target, p.device) == (space.target, space.device)]
-    rules = tuple(_excluding(parts) for parts in {tuple(sorted(parts.items())): parts for parts in ours}.values())
+    rules = tuple(map(_excluding, dict.fromkeys(ours)))
     return replace(space, rules=(*space.rules, *rules)) if rules else space
 
 
 def _parts(space: Space, point: Point) -> Parts:
     """The values of the knobs that decide what a point computes."""
     names = {knob.name for knob in space.knobs if knob.stage == "build"} | {"precision", "execution_mode"}
-    return {name: value for name, value in point.settings if name in names}
+    return tuple(sorted((name, value) for name, value in point.settings if name in names))
 
 
+@lru_cache(maxsize=1024)
 def _excluding(parts: Parts) -> Rule:
-    spelled = " ".join(f"{name}={value}" for name, value in sorted(parts.items()))
+    """The same rule every time: who remembers a space by its rules would else not know it again."""
+    spelled = " ".join(f"{name}={value}" for name, value in parts)
     return Rule(
         reason=f"{spelled} gives wrong outputs",
-        holds=lambda values: any(values.get(name) != value for name, value in parts.items()),
+        holds=lambda values: any(values.get(name) != value for name, value in parts),
     )
 
 

@@ -15,6 +15,7 @@ from infertune.core.space import Point
 Array = npt.NDArray[np.float64]
 Raw = npt.NDArray[Any]
 _TINY = 1e-12
+_BEYOND = "; constants that fp16 cannot hold are the usual cause: `infertune prepare MODEL --fp16-range clip`"
 
 
 def cosine(a: Array, b: Array) -> float:
@@ -50,6 +51,11 @@ def _wrong(point: Point, reason: str, inputs: int) -> Fidelity:
     return Fidelity(point=point, cosine=0.0, max_abs=0.0, max_rel=0.0, top1=None, inputs=inputs, reason=reason)
 
 
+def _why(point: Point) -> str:
+    """The usual cause, where the point's arithmetic has it."""
+    return _BEYOND if point.get("precision", "") in ("f16", "fp16") else ""
+
+
 def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> Fidelity:
     """Compare two ``.npz`` files of outputs named ``<output>.<i>``.
 
@@ -65,7 +71,7 @@ def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> F
             if mine.shape != true.shape:
                 return _wrong(point, f"{name} has shape {mine.shape}, the reference {true.shape}", inputs)
             if not np.all(np.isfinite(mine) | ~np.isfinite(true)):
-                return _wrong(point, f"{name} holds NaN or infinities", inputs)
+                return _wrong(point, f"{name} holds NaN or infinities{_why(point)}", inputs)
             mine, true = finite(mine, true)
             worst = min(worst, worst_cosine(mine, true))
             error = float(np.max(np.abs(mine - true), initial=0.0))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from infertune.core import audit, words
-from infertune.core.records import Device, Named, TensorSpec
+from infertune.core.records import Device, Launch, Measurement, Named, TensorSpec
 from infertune.core.space import Point
 from infertune.report.document import Section, texts
 from infertune.report.importance import Effect
@@ -111,7 +112,10 @@ def flags(basis: Basis) -> Rows | None:
 def facts(basis: Basis) -> tuple[tuple[str, Named], ...]:
     """Titled groups of (label, text): the model, each device, the host, the study."""
     question = basis.reading.question
-    devices = [(f"Device of target {one_line(d.target, 60)}", _device(d)) for d in question.devices]
+    devices = [
+        (f"Device of target {one_line(d.target, 60)}", (*_device(d), *_conditions(d, basis.reading.launches)))
+        for d in question.devices
+    ]
     study = (
         ("infertune", one_line(question.version)),
         ("began", one_line(question.made_at)),
@@ -164,6 +168,30 @@ def _device(device: Device) -> Named:
         *_inert(device.versions),
         *_inert(device.facts),
     )
+
+
+_AROUND = (("temperature", "c", "C"), ("power", "w", "W"))
+"""What a device may tell of itself before and after each launch: the setting's name, its unit there, and here."""
+_NUMBER = re.compile(r"-?\d{1,6}(\.\d{1,6})?")
+
+
+def _conditions(device: Device, launches: Sequence[Launch]) -> Named:
+    """How warm the device was, and what it drew, around all launches on it; none where it does not tell."""
+    told = [settings for la in launches if (settings := _settings_on(device, la))]
+    rows = []
+    for name, unit, shown in _AROUND:
+        for moment in ("before", "after"):
+            values = [float(s[key]) for s in told if _NUMBER.fullmatch(s.get(key := f"{name}_{moment}_{unit}", ""))]
+            if values:
+                rows.append((f"{name} {moment} launches", f"{min(values):.0f} to {max(values):.0f} {shown}"))
+    return tuple(rows)
+
+
+def _settings_on(device: Device, launch: Launch) -> dict[str, str]:
+    """What the runtime told of a launch, if it was on that device; twins say so themselves."""
+    settings = dict(launch.outcome.settings) if isinstance(launch.outcome, Measurement) else {}
+    place = launch.point.target, settings.get("measured_on", launch.point.device)
+    return settings if place == (device.target, device.name) else {}
 
 
 # ---------------------------------------------------------------- all trials

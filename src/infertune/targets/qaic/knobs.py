@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infertune.core.goal import Goal
+from infertune.core.goal import Goal, latency_percent
 from infertune.core.records import Device, Model
 from infertune.core.space import AUTO, Baseline, IntRange, Knob, Point, Rule, Space, TextForm, Value
 
@@ -309,13 +309,18 @@ def _vendor_default(goal: Goal) -> tuple[str, dict[str, Value]]:
 
 
 def _seeds(bare: Space, goal: Goal, units: int, batches: tuple[int, ...]) -> tuple[Point, ...]:
-    """The vendor's starts: the whole card cut into equal instances for throughput, one instance for latency."""
+    """The vendor's starts: the whole card cut into equal instances for throughput, one instance for latency.
+
+    Where a latency is asked for or limited nothing queues, as a queued request waits for the one before it.
+    """
     common: dict[str, Value] = {"mos": 1, "ols": 1}
     if not goal.maximise:
         widths = [n for n in _SEED_CORES if n <= units]
         return tuple(bare.point(**common, cores=n, instances=1, set_size=1, batch=batches[0]) for n in widths)
+    timed = any(latency_percent(name) is not None for name in (*goal.metrics, *(limit.metric for limit in goal.limits)))
+    queued = 1 if timed else 2
     return tuple(
-        bare.point(**common, cores=cores, instances=units // cores, set_size=2, batch=batch)
+        bare.point(**common, cores=cores, instances=units // cores, set_size=queued, batch=batch)
         for batch in reversed(batches)
         for cores in sorted((n for n in _SEED_CORES if n <= units), key=lambda n: abs(n - 2))
     )

@@ -117,6 +117,20 @@ def _facts(card: parse.Card) -> Named:
     )
 
 
+def condition(sdk: Sdk, shell: Shell, qid: int, moment: str) -> Named:
+    """The card's temperature, power and clock at a ``moment`` (``before`` or ``after``), as far as it tells them."""
+    try:
+        cards = query(sdk, shell, qid)
+    except Garbled:
+        return ()
+    told = {
+        f"temperature_{moment}_c": "SoC temperature",
+        f"power_{moment}_w": "Board power",
+        f"nsp_{moment}_mhz": "NSP Frequency",
+    }
+    return facts(**{name: _shown(card.number(field)) for card in cards[:1] for name, field in told.items()})
+
+
 def _shown(value: float | None) -> str | None:
     return None if value is None else f"{value:g}"
 

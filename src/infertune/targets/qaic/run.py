@@ -19,7 +19,7 @@ import math
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from infertune.core.seams import CandidateFailed, Done, Shell
 from infertune.core.space import Point
 from infertune.targets.qaic import parse, tools
 from infertune.targets.qaic.build import program_of
-from infertune.targets.qaic.probe import output_of, qid_of, query
+from infertune.targets.qaic.probe import condition, output_of, qid_of, query
 from infertune.targets.qaic.profile import TOTAL, Floats, Garbled, Profile, breakdown, combined, parse_profile
 from infertune.targets.qaic.sdk import Sdk, find_sdk
 from infertune.targets.qaic.start import start as launch
@@ -60,8 +60,11 @@ def first_recorded(plan: Plan, point: Point) -> int:
 
 
 def measure_program(job: MeasureJob, shell: Shell) -> Measurement:
-    """Measure one launch. Raises as `measure_point`."""
-    return measure_point(find_sdk(), shell, program_of(job.artifact), job.point, job.plan)
+    """Measure one launch, the card's own conditions told before and after it. Raises as `measure_point`."""
+    sdk, qid = find_sdk(), qid_of(job.point.device)
+    before = condition(sdk, shell, qid, "before")
+    found = measure_point(sdk, shell, program_of(job.artifact), job.point, job.plan)
+    return replace(found, settings=(*found.settings, *before, *condition(sdk, shell, qid, "after")))
 
 
 def measure_point(

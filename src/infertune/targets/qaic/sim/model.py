@@ -16,7 +16,7 @@ from infertune.targets.qaic.sim.constants import Constants, fitted
 from infertune.targets.qaic.sim.device import DeviceTime, device_time
 from infertune.targets.qaic.sim.host import HostLoop, host_loop
 from infertune.targets.qaic.sim.setting import Setting
-from infertune.targets.qaic.sim.sheet import Point, Sheet, sheet_of
+from infertune.targets.qaic.sim.sheet import Array, Point, Sheet, sheet_of
 from infertune.targets.qaic.sim.workload import Workload
 
 RUN_SPREAD = 0.012
@@ -76,11 +76,17 @@ def predict(workload: Workload, card: Card, setting: Setting) -> Prediction:
         throughput_per_s=0.0 if reason else rate * setting.batch,
         latency=_latency(workload, setting, rate, loop, k),
         service_ns=round(1e9 * float(times.device[0])),
-        request_spread=0.003 + 0.2 * float(1 - times.solo[0] / times.device[0]),
+        request_spread=float(request_spread(times)[0]),
         compile_s=compile_seconds(workload, setting),
         device_bytes=taken,
         reason=reason,
     )
+
+
+def request_spread(times: DeviceTime) -> Array:
+    """Relative spread of single requests: most where instances get into each other's way on the memory bus."""
+    spread: Array = 0.003 + 0.2 * (1 - times.solo / times.device)
+    return spread
 
 
 def rates(sheet: Sheet, k: Constants) -> tuple[DeviceTime, HostLoop]:

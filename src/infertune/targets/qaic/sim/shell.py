@@ -16,7 +16,7 @@ from infertune.core.records import (
     ProbeJob,
     Reply,
 )
-from infertune.core.seams import CandidateFailed, Clock, Done
+from infertune.core.seams import CandidateFailed, Clock, Done, Shell
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.environment import variable
 from infertune.edge.worker import accepted
@@ -90,9 +90,9 @@ class SimulatedShell:
 class SimulatedExecutor:
     """`seams.Executor` without processes: `qaic` on the SDK under ``$QAIC_ROOT``, other targets as they are."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, shell: Shell | None = None) -> None:
         self._clock = clock
-        self._shell = SimulatedShell(clock)
+        self._shell = shell or SimulatedShell(clock)
 
     def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
         try:

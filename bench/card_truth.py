@@ -1,0 +1,62 @@
+"""What a simulated Pro card does at every point of a space, without noise: what a search's answer is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from infertune.core.records import Model
+from infertune.core.space import Point, Space
+from infertune.targets.qaic.sim.card import CARDS
+from infertune.targets.qaic.sim.constants import fitted
+from infertune.targets.qaic.sim.graph import workload_of
+from infertune.targets.qaic.sim.model import device_bytes, rates, request_spread, why_not
+from infertune.targets.qaic.sim.programs.queueing import requests
+from infertune.targets.qaic.sim.setting import Setting
+from infertune.targets.qaic.sim.sheet import Point as SheetPoint
+from infertune.targets.qaic.sim.sheet import sheet_of
+
+CARD = CARDS["pro"]
+CHUNK = 512
+REQUESTS = 1000
+"""Of one instance, from which its p99 is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    samples_per_s: float
+    p99_ms: float
+
+
+def figures(model: Model, space: Space) -> dict[Point, Figures]:
+    """Of every legal point that fits the card's memory."""
+    work = workload_of(model.path, dict(model.shapes))
+    points = [(point, setting_of(point)) for point in space.points()]
+    points = [(p, how) for p, how in points if not why_not(CARD, how, device_bytes(work, how))]
+    found: dict[Point, Figures] = {}
+    for start in range(0, len(points), CHUNK):
+        chunk = points[start : start + CHUNK]
+        sheet = sheet_of([SheetPoint(workload=work, card=CARD, setting=how) for _, how in chunk])
+        times, loop = rates(sheet, fitted())
+        told = zip(chunk, loop.requests_per_s.tolist(), request_spread(times).tolist(), strict=True)
+        found |= {point: _figures(how, rate, spread) for (point, how), rate, spread in told}
+    return found
+
+
+def setting_of(point: Point) -> Setting:
+    return Setting(
+        cores=point.number("cores"),
+        batch=point.number("batch"),
+        instances=point.number("instances"),
+        set_size=point.number("set_size"),
+        mos=point.number("mos"),
+        ols=point.number("ols"),
+    )
+
+
+def _figures(how: Setting, requests_per_s: float, spread: float) -> Figures:
+    period_us = 1e6 * how.instances / requests_per_s
+    ran = requests(period_us, spread, how.set_size, np.random.default_rng(0), seconds=None, most=REQUESTS)
+    p99_us = float(np.percentile((ran.done - ran.sent)[how.set_size :], 99.0))
+    return Figures(samples_per_s=requests_per_s * how.batch, p99_ms=p99_us / 1e3)
