@@ -1,4 +1,6 @@
-"""infertune's figures and MLPerf LoadGen's, interleaved: `python bench/loadgen.py [MODEL]`. The bar: within 5 %.
+"""infertune's figures and MLPerf LoadGen's, interleaved: `python bench/loadgen.py [MODEL [TARGET] [SCENARIO]]`.
+
+The bar: within 5 %.
 
 The same point in the same kind of session, each time in a fresh process, once driven by infertune and once by
 LoadGen: SingleStream (one request outstanding), Offline (every sample available at once) and Server (Poisson arrivals
@@ -123,15 +125,16 @@ def compare(target: str, scenario: Scenario, job: MeasureJob) -> None:
         print(f"{'':12} {'':13} p90 latency: {off:+.1%} (bar: 5 %)", flush=True)
 
 
-def main(name: str) -> None:
+def main(name: str, only: set[str]) -> None:
     print_conditions()
     for target in TARGETS:
         for scenario, job in points(target, name).items():
-            compare(target, scenario, job)
+            if only <= {target, scenario}:
+                compare(target, scenario, job)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
         work(sys.argv[2], sys.argv[3], float(sys.argv[4]), int(sys.argv[5]))  # type: ignore[arg-type]
     else:
-        main(sys.argv[1] if len(sys.argv) > 1 else "minilm-l6")
+        main(sys.argv[1] if len(sys.argv) > 1 else "minilm-l6", set(sys.argv[2:]))

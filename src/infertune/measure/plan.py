@@ -25,7 +25,7 @@ CHECK_SHARE = 0.10  # at most, for checking the outputs of finalists before they
 BEHIND = math.log(1.10)  # a difference that more confirmation launches are worth while one odd launch hides it, and
 # that baselines need no more of once none hides it
 _MANY = 20  # requests of a window, at least, where latencies are asked for,
-_FEW = 4  # and where throughput is: four requests give it to 2.2 %, launches differ by 4.3 % (decision 0010)
+_FEW = 4  # and where throughput is: four requests give it to 2.2 %, launches differ by up to 6 % (decision 0010)
 _FEW_CONFIRMED = 8  # in six launches enough for p50 (11 requests); p90 (64) is only asked for with latencies
 _SHORTEST_WINDOW_S = 0.4
 _LONGEST_WINDOW_S = 2.5
