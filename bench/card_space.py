@@ -7,21 +7,20 @@ combinations whose cores x instances fit the card's 14 NSPs and whose mos does n
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-
-import numpy as np
 
 from infertune.core.goal import parse_goal
 from infertune.core.records import Failed
 from infertune.core.space import AUTO, Point, Rule, Space
 from infertune.search.replay.landscape import Landscape
 from infertune.search.replay.recording import Recording
-from infertune.targets.qaic.sim.card import CARDS
+from infertune.targets.qaic.sim.card import CARDS, Card
 from infertune.targets.qaic.sim.compiling import compile_seconds
 from infertune.targets.qaic.sim.constants import fitted
 from infertune.targets.qaic.sim.encoders import EncoderShape, encoder_workload
-from infertune.targets.qaic.sim.model import device_bytes, rates, why_not
+from infertune.targets.qaic.sim.model import device_bytes, rates, request_spread, why_not
 from infertune.targets.qaic.sim.setting import Setting
 from infertune.targets.qaic.sim.sheet import Point as SheetPoint
 from infertune.targets.qaic.sim.sheet import sheet_of
@@ -74,10 +73,18 @@ def setting_of(point: Point) -> Setting:
         cores=number("cores"),
         batch=number("batch"),
         instances=number("instances"),
-        set_size=SET_SIZE,
+        set_size=number("set_size", SET_SIZE),
         mos=number("mos", AUTO),
         ols=number("ols", AUTO),
     )
+
+
+def rated(work: Workload, card: Card, settings: Sequence[Setting]) -> Iterator[tuple[float, float]]:
+    """Requests per second without noise, and the relative spread of single requests, of each setting."""
+    for start in range(0, len(settings), CHUNK):
+        chunk = settings[start : start + CHUNK]
+        times, loop = rates(sheet_of([SheetPoint(workload=work, card=card, setting=how) for how in chunk]), fitted())
+        yield from zip(loop.requests_per_s.tolist(), request_spread(times).tolist(), strict=True)
 
 
 @lru_cache(maxsize=4)
@@ -85,15 +92,9 @@ def figures(model: str) -> tuple[Workload, dict[Point, float]]:
     """Samples per second of every legal point."""
     made = workload(model)
     points = list(card_space().points())
-    found: dict[Point, float] = {}
-    for start in range(0, len(points), CHUNK):
-        chunk = points[start : start + CHUNK]
-        settings = [setting_of(point) for point in chunk]
-        sheet = sheet_of([SheetPoint(workload=made, card=CARD, setting=setting) for setting in settings])
-        _, loop = rates(sheet, fitted())
-        batches = np.asarray([setting.batch for setting in settings])
-        found |= dict(zip(chunk, (loop.requests_per_s * batches).tolist(), strict=True))
-    return made, found
+    settings = [setting_of(point) for point in points]
+    told = zip(points, settings, rated(made, CARD, settings), strict=True)
+    return made, {point: rate * how.batch for point, how, (rate, _) in told}
 
 
 def card_recording(model: str) -> Recording:

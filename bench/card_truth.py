@@ -5,20 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from card_space import rated, setting_of
 
 from infertune.core.records import Model
 from infertune.core.space import Point, Space
 from infertune.targets.qaic.sim.card import CARDS
-from infertune.targets.qaic.sim.constants import fitted
 from infertune.targets.qaic.sim.graph import workload_of
-from infertune.targets.qaic.sim.model import device_bytes, rates, request_spread, why_not
+from infertune.targets.qaic.sim.model import device_bytes, why_not
 from infertune.targets.qaic.sim.programs.queueing import requests
 from infertune.targets.qaic.sim.setting import Setting
-from infertune.targets.qaic.sim.sheet import Point as SheetPoint
-from infertune.targets.qaic.sim.sheet import sheet_of
 
 CARD = CARDS["pro"]
-CHUNK = 512
 REQUESTS = 1000
 """Of one instance, from which its p99 is read."""
 
@@ -34,25 +31,8 @@ def figures(model: Model, space: Space) -> dict[Point, Figures]:
     work = workload_of(model.path, dict(model.shapes))
     points = [(point, setting_of(point)) for point in space.points()]
     points = [(p, how) for p, how in points if not why_not(CARD, how, device_bytes(work, how))]
-    found: dict[Point, Figures] = {}
-    for start in range(0, len(points), CHUNK):
-        chunk = points[start : start + CHUNK]
-        sheet = sheet_of([SheetPoint(workload=work, card=CARD, setting=how) for _, how in chunk])
-        times, loop = rates(sheet, fitted())
-        told = zip(chunk, loop.requests_per_s.tolist(), request_spread(times).tolist(), strict=True)
-        found |= {point: _figures(how, rate, spread) for (point, how), rate, spread in told}
-    return found
-
-
-def setting_of(point: Point) -> Setting:
-    return Setting(
-        cores=point.number("cores"),
-        batch=point.number("batch"),
-        instances=point.number("instances"),
-        set_size=point.number("set_size"),
-        mos=point.number("mos"),
-        ols=point.number("ols"),
-    )
+    told = zip(points, rated(work, CARD, [how for _, how in points]), strict=True)
+    return {point: _figures(how, rate, spread) for (point, how), (rate, spread) in told}
 
 
 def _figures(how: Setting, requests_per_s: float, spread: float) -> Figures:
