@@ -27,11 +27,17 @@ def digest(notebook: Any) -> str:
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()
 
 
-def refresh(path: Path) -> None:
+def executed(path: Path, folder: str) -> Any:
+    """The notebook after all of its cells ran in the empty ``folder``; raises what a cell raises."""
     read: Any = nbformat.read
     notebook = read(path, 4)
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}}).execute()
+    return notebook
+
+
+def refresh(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}}).execute()
+        notebook = executed(path, folder)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):

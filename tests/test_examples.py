@@ -12,15 +12,9 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def executed(name: str, folder: Path) -> Any:
-    """The notebook after all of its cells ran in the empty ``folder``; raises what a cell raises."""
-    import nbclient
-    import nbformat
-
-    read: Any = nbformat.read
-    notebook = read(EXAMPLES / f"{name}.ipynb", 4)
-    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
-    return notebook
+def refresh() -> dict[str, Any]:
+    """What `make notebooks` runs: the same execution, and the digest that it stores."""
+    return runpy.run_path(str(EXAMPLES / "refresh.py"))
 
 
 def stored(name: str) -> Any:
@@ -75,7 +69,7 @@ HERE_ONLY = re.compile(r"/(tmp|home|root|work|Users|var|usr)/")
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_runs_from_a_clean_state(name: str, tmp_path: Path) -> None:
-    notebook = executed(name, tmp_path)
+    notebook = refresh()["executed"](EXAMPLES / f"{name}.ipynb", str(tmp_path))
     CHECKS[name](notebook)
     assert kinds(notebook) == kinds(stored(name))
 
@@ -84,8 +78,7 @@ def test_it_runs_from_a_clean_state(name: str, tmp_path: Path) -> None:
 def test_stored_outputs_are_those_of_its_cells(name: str) -> None:
     """`make notebooks` stores them anew."""
     notebook, path = stored(name), EXAMPLES / f"{name}.ipynb"
-    refresh = runpy.run_path(str(EXAMPLES / "refresh.py"))
-    assert notebook.metadata.infertune[refresh["KEY"]] == refresh["digest"](notebook)
+    assert notebook.metadata.infertune[refresh()["KEY"]] == refresh()["digest"](notebook)
     cells = [c for c in notebook.cells if c.cell_type == "code"]
     assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
     outputs = [o for c in cells for o in c.outputs]
