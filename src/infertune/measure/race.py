@@ -18,7 +18,7 @@ import numpy as np
 from infertune.core import stats
 from infertune.core.space import Point
 
-SIZES = (8, 4, 4, 4, 4)
+SIZES: tuple[int, ...] = (8, 4, 4, 4, 4)
 """How many points each block launches at most: 22 launches in all."""
 
 FIELD = SIZES[0]
@@ -107,7 +107,7 @@ def expected_loss(field: Sequence[Point], scores: Scores, spread: float) -> floa
 
     The opportunity cost of one selection against another (Chick and Inoue 2001): for a rival that is a gap g behind
     with standard error s, s * (phi(z) - z * Phi(-z)) with z = g / s. Not added up over rivals: a race among equals
-    would never end.
+    would always run to its last block.
     """
     order = ranked({point: scores[point] for point in field})
     return max((_may_gain(scores, rival, order[0], spread) for rival in order[1:]), default=0.0)

@@ -106,12 +106,16 @@ class Loop:
 
     def spread(self) -> float:
         """How much the scores of one point differ between launches so far, beyond what a block has in common."""
-        changes: dict[object, list[float]] = {}
+        alone: list[list[float]] = []
+        blocks: dict[int, list[float]] = {}
         for all_ in self._chosen_from().values():
             for before, after in pairwise(self.usable(all_)):
-                together = after.block if after.purpose == "race" else (after.point, len(changes))
-                changes.setdefault(together, []).append(self.score(after) - self.score(before))
-        return racing.spread(changes.values())
+                change = self.score(after) - self.score(before)
+                if after.purpose == "race":
+                    blocks.setdefault(after.block, []).append(change)
+                else:
+                    alone.append([change])
+        return racing.spread([*alone, *blocks.values()])
 
     def _chosen_from(self) -> dict[Point, list[Launch]]:
         """What choosing goes by; the anchor is a point like others, and its launches tell how fast it is."""
