@@ -151,7 +151,7 @@ def test_an_sdk_or_a_card_that_cannot_be_used(
     install(work / name, card="pro", time_scale=0.0)
     damage(work / name)
     assert hint in " ".join(configurator(work, LISTS, code=code, id_=id_, sdk=name))
-    tune = ("tune", "m.onnx", "--target", "qaic", "--budget", "20s", "--out", f"run of {name}")
+    tune = ("tune", "m.onnx", "--target", "qaic", "--budget", "20s", "--accept-noise", "--out", f"run of {name}")
     assert "qaic qid: " in told(work, *tune, code=69, id_="no-device", sdk=name)[0]
     listed = infertune(work, "devices", env={"QAIC_ROOT": str(work / name)})
     assert (listed.returncode, listed.stderr) == (0, "")
@@ -223,7 +223,7 @@ def test_a_runner_without_permission_keeps_the_study(work: Path) -> None:
     install(work / "denied", card="pro", time_scale=0.0)
     whole = (work / "denied/exec/qaic-runner").read_text()
     says("exec/qaic-runner", DENIED)(work / "denied")
-    argv = ("tune", "m.onnx", "--target", "qaic", "--budget", "8s", "--trials", "1", "--out", "kept")
+    argv = ("tune", "m.onnx", "--target", "qaic", "--budget", "8s", "--trials", "1", "--accept-noise", "--out", "kept")
     env = {"QAIC_ROOT": str(work / "denied"), "INFERTUNE_CACHE": str(work / "cache")}
     done = infertune(work, *argv, env=env)
     assert done.returncode == 75
