@@ -24,8 +24,8 @@ class Split:
 
 
 def split_of(op: Op, batch: int, cores: int, channel_limit: int) -> Split:
-    """The split with the smallest share; of equal ones the one that cuts channels least, as that costs traffic, then the
-    one with most whole samples. Heads of attention go like samples."""
+    """The split with the smallest share; of equal ones that with the fewest cuts of channels, which cost traffic, then
+    the one with most whole samples. Heads of attention go like samples."""
     runs = max(op.blocks, 1) * BLOCK_ROWS // ROW_RUN
     if op.kind == "attention":
         return _best(batch * op.groups, runs, 1, cores, 1)
