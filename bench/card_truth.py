@@ -11,7 +11,7 @@ from infertune.core.records import Model
 from infertune.core.space import Point, Space
 from infertune.targets.qaic.sim.card import CARDS
 from infertune.targets.qaic.sim.graph import workload_of
-from infertune.targets.qaic.sim.model import device_bytes, why_not
+from infertune.targets.qaic.sim.model import Prediction, device_bytes, predict, why_not
 from infertune.targets.qaic.sim.programs.queueing import requests
 from infertune.targets.qaic.sim.setting import Setting
 
@@ -24,6 +24,11 @@ REQUESTS = 1000
 class Figures:
     samples_per_s: float
     p99_ms: float
+
+
+def predicted(model: Model, point: Point) -> Prediction:
+    """Of one point."""
+    return predict(workload_of(model.path, dict(model.shapes)), CARD, setting_of(point))
 
 
 def figures(model: Model, space: Space) -> dict[Point, Figures]:

@@ -4,15 +4,14 @@ Everything here is simulated. The clock is simulated too: compiles and runs cost
 card gives them, several compiles at a time, and what the searches themselves compute is real time of this machine
 (without that of the simulated tools, which stand for the seconds that they cost), told apart. The vendor's algorithm
 is the published one as reconstructed (`-search vendor`), with as many compiles at a time as in the published run;
-every further compile under way slows a new one by `CROWDING`. Winners are measured again, side by side, `AGAIN`
-times; only these medians are compared.
+every further compile under way slows a new one by `CROWDING`. Winners are compared by what the model of the card
+says of them without noise; a run's figures spread by 1.2 %, so searches cannot tell less than half a percent.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ from common import print_conditions, reference
 from infertune.build.cache import ArtifactCache
 from infertune.core import guard, history, stats
 from infertune.core.goal import parse_goal
-from infertune.core.records import Entry, Launch, Model, Plan, Trial
+from infertune.core.records import Entry, Launch, Model, Trial
 from infertune.core.space import Point, Value
 from infertune.core.verdict import Terms
 from infertune.prepare.fp16 import clip
@@ -40,7 +39,6 @@ from infertune.targets.qaic.configurator.schema import Search, read_search
 from infertune.targets.qaic.configurator.searches import OWN_LIMIT, narrowed, own_search, vendor_search
 from infertune.targets.qaic.configurator.wording import Row
 from infertune.targets.qaic.configurator.workshop import Workshop, runs_of
-from infertune.targets.qaic.run import measure_point
 from infertune.targets.qaic.sdk import find_sdk
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs.tree import Tree
@@ -51,7 +49,6 @@ from infertune.testing.store import MemoryStore
 
 SECONDS = 5  # of every run, as in the notebooks
 CROWDING = 0.05
-AGAIN = 9
 POINTS = 40
 BUILDERS = 16
 FRONT = "pareto throughput, p99, p99 < 30 ms"
@@ -59,8 +56,6 @@ LIMITS_MS = (30.0, 5.0)
 SEEDS = (0, 1, 2)
 NEAR = 0.95
 """Of the best point within a limit: nearer than this nobody asks of forty points of a space of thousands."""
-NOISE = 0.01
-"""Two medians nearer than this are told apart by nobody: the simulated card's runs spread by about as much."""
 CORES = (1, 2, 4, 7, 14)
 KNOBS = ("cores", "mos", "ols", "batch", "instances", "set_size")
 
@@ -138,9 +133,9 @@ def read(task: Task, folder: Path) -> Search:
     return read_search(str(path), 16)
 
 
-def search(task: Task, folder: Path, *, vendor: bool) -> Found:
+def search(task: Task, folder: Path, *, vendor: bool, seed: int = SEEDS[0]) -> Found:
     """One search from a clean state on a fresh simulated card."""
-    clock, crew, tree = fresh(folder, task.threads)
+    clock, crew, tree = fresh(folder, task.threads, seed)
     tools = Stopwatch()
     shell = WatchedShell(SimulatedShell(clock), tools.watch)
     device = find_target("qaic").probe(SimulatedShell(clock))[0]
@@ -167,9 +162,10 @@ def search(task: Task, folder: Path, *, vendor: bool) -> Found:
     return told(shop, rows, tree, clock, time.monotonic() - began - (tools.real_s - tools_s))
 
 
-def fresh(folder: Path, threads: int) -> tuple[VirtualClock, VirtualCrew, Tree]:
+def fresh(folder: Path, threads: int, seed: int) -> tuple[VirtualClock, VirtualCrew, Tree]:
+    """A card whose noise and drift follow from the seed."""
     sdk = Path(tempfile.mkdtemp(dir=folder))
-    install(sdk, card="pro", cards=1, time_scale=1.0, seed=1)
+    install(sdk, card="pro", cards=1, time_scale=1.0, seed=seed)
     os.environ["QAIC_ROOT"] = str(sdk)
     clock = VirtualClock()
     return clock, VirtualCrew(clock, threads, slower=lambda others: 1.0 + CROWDING * others), Tree(sdk)
@@ -192,30 +188,6 @@ def told(shop: Workshop, rows: Sequence[Row], tree: Tree, clock: VirtualClock, r
     )
 
 
-def again(task: Task, points: Sequence[Point], folder: Path, *, maximise: bool) -> list[float]:
-    """Medians of fresh runs, interleaved: inf/s, or microseconds."""
-    clock, crew, _ = fresh(folder, task.threads)
-    shell, sdk = SimulatedShell(clock), find_sdk()
-    plan = Plan(min_time_s=SECONDS, cap_s=SECONDS)
-    values: dict[Point, list[float]] = {point: [] for point in points}
-    programs = {point: built(task, point, folder, shell) for point in values}
-    for _ in range(AGAIN):
-        for point, program in programs.items():
-            found = measure_point(sdk, shell, program, point, plan)
-            rate, latency = stats.throughput(found), stats.quantile_ns(found.latencies_ns, 50.0) / 1e3
-            values[point].append(rate if maximise else latency)
-    crew.close()
-    return [statistics.median(values[point]) for point in points]
-
-
-def built(task: Task, point: Point, folder: Path, shell: SimulatedShell) -> str:
-    from infertune.targets.qaic.build import compile_into
-
-    into = Path(tempfile.mkdtemp(dir=folder)) / "program"
-    compile_into(find_sdk(), shell, task.model, point, str(into), f"{into}.log")
-    return str(into)
-
-
 def short(point: Point) -> str:
     return "/".join(str(point[name]) for name in KNOBS)
 
@@ -225,30 +197,32 @@ def clock_text(seconds: float) -> str:
 
 
 def cost(name: str, found: Found) -> None:
-    counts = f"{found.compiles} compiles, {found.runs} runs of {found.trials} points"
-    print(
-        f"  {name:<10} {clock_text(found.wall_s):>14}  card idle {found.idle:4.0%}  {counts}; {found.real_s:.0f} s real"
-    )
+    counts = f"{found.compiles} compiles, {found.runs} runs of {found.trials} points; {found.real_s:.0f} s real"
+    print(f"    {name:<10} {clock_text(found.wall_s):>14}  card idle {found.idle:4.0%}  {counts}")
 
 
 def throughput(task: Task, folder: Path) -> bool:
-    vendor, own = search(task, folder, vendor=True), search(task, folder, vendor=False)
-    theirs, ours = again(task, [vendor.best, own.best], folder, maximise=True)
+    """Both searches, on a card whose noise differs from seed to seed."""
     print(f"{task.name}, throughput (simulated; points are {'/'.join(KNOBS)})")
     print(f"  published  {task.published}")
-    cost("vendor's", vendor)
-    cost("infertune", own)
-    print(f"  vendor's best  {short(vendor.best):<18} {theirs:8.1f} inf/s, measured again")
-    print(f"  infertune's    {short(own.best):<18} {ours:8.1f} inf/s, measured again")
-    share = (own.wall_s + own.real_s) / vendor.wall_s
-    bars = (
-        (
-            f"infertune's best is {ours / theirs:.3f} of the vendor's; asked: at least 1 ({NOISE:.0%} is noise)",
-            ours >= theirs,
-        ),
-        (f"in {share:.2f} of its time, own computing included; asked: 0.20", share <= 0.2),
-        (f"card idle {own.idle:.0%}; asked: 20 %", own.idle <= 0.2),
-    )
+    bars = []
+    for seed in SEEDS:
+        vendor, own = (search(task, folder, vendor=vendor, seed=seed) for vendor in (True, False))
+        theirs, ours = (card_truth.predicted(task.model, found.best).throughput_per_s for found in (vendor, own))
+        print(f"  seed {seed}")
+        cost("vendor's", vendor)
+        cost("infertune", own)
+        print(f"    vendor's best  {short(vendor.best):<18} {theirs:8.1f} inf/s without noise")
+        print(f"    infertune's    {short(own.best):<18} {ours:8.1f} inf/s without noise")
+        share = (own.wall_s + own.real_s) / vendor.wall_s
+        bars += [
+            (
+                f"seed {seed}: infertune's best is {ours / theirs:.3f} of the vendor's; asked: at least 1",
+                ours >= theirs,
+            ),
+            (f"seed {seed}: in {share:.2f} of its time, own computing included; asked: 0.20", share <= 0.2),
+            (f"seed {seed}: card idle {own.idle:.0%}; asked: 20 %", own.idle <= 0.2),
+        ]
     return bar(bars)
 
 
@@ -262,29 +236,33 @@ def bar(bars: Sequence[tuple[str, bool]]) -> bool:
 def latency(task: Task, folder: Path) -> bool:
     """infertune from every start alone, against the best of the vendor's five."""
     vendor = search(task, folder, vendor=True)
-    answers = []
-    for cores in CORES:
-        config_one = config("minimize_latency", batches=1, throughput=False, cores=(cores,))
-        answers.append(search(replace(task, config=config_one), folder, vendor=False))
-    medians = again(task, [vendor.best, *(a.best for a in answers)], folder, maximise=False)
+    theirs = latency_us(task, vendor)
     print(f"{task.name}, latency (simulated)")
     print(f"  published  {task.published}")
     cost("vendor's", vendor)
-    print(f"  vendor's best of five  {short(vendor.best):<18} {medians[0]:7.0f} us, measured again")
-    for cores, found, value in zip(CORES, answers, medians[1:], strict=True):
-        print(f"  from {cores:>2} cores          {short(found.best):<18} {value:7.0f} us, {found.trials} points")
-    worst, most = max(medians[1:]) / medians[0], max(a.trials for a in answers)
+    print(f"    vendor's best of five  {short(vendor.best):<18} {theirs:7.1f} us without noise")
+    answers = []
+    for cores in CORES:
+        config_one = config("minimize_latency", batches=1, throughput=False, cores=(cores,))
+        found = search(replace(task, config=config_one), folder, vendor=False)
+        answers.append(found)
+        print(
+            f"    from {cores:>2} cores          {short(found.best):<18} {latency_us(task, found):7.1f} us, "
+            f"{found.trials} points"
+        )
+    worst, most = max(latency_us(task, a) for a in answers) / theirs, max(a.trials for a in answers)
     statuses = {row.status for a in answers for row in a.rows}
     return bar(
         (
-            (
-                f"slowest answer is {worst:.3f} of the vendor's best; asked: at most 1 ({NOISE:.0%} is noise)",
-                worst <= 1.0,
-            ),
+            (f"slowest answer is {worst:.3f} of the vendor's best; asked: at most 1", worst <= 1.0),
             (f"{most} points at most; asked: 25", most <= 25),
             (f"statuses: {', '.join(statuses)}; asked: no failure", statuses == {"SUCCESS"}),
         )
     )
+
+
+def latency_us(task: Task, found: Found) -> float:
+    return card_truth.predicted(task.model, found.best).latency.total_ns / 1e3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,7 +296,7 @@ def front(trials: Sequence[Trial]) -> list[tuple[float, float, Point]]:
 
 def studied(model: Model, folder: Path, seed: int) -> Answered:
     """A study's search, without race and confirmation."""
-    clock, _, _ = fresh(folder, BUILDERS)
+    clock, _, _ = fresh(folder, BUILDERS, seed)
     tools = Stopwatch()
     executor = SimulatedExecutor(clock, WatchedShell(SimulatedShell(clock), tools.watch))
     store = MemoryStore()
@@ -352,7 +330,7 @@ def terms_of(setting: Setting, entries: Sequence[Entry]) -> Terms:
 
 def constrained(model: Model, folder: Path) -> bool:
     """The best point under each limit, from one study of the front, beside the best of all points of the space."""
-    fresh(folder, BUILDERS)
+    fresh(folder, BUILDERS, SEEDS[0])
     device = find_target("qaic").probe(SimulatedShell(VirtualClock()))[0]
     true = card_truth.figures(model, find_target("qaic").space(model, device, parse_goal(FRONT)))
     print(f"BERT-base, `p99 < 30 ms` and `p99 < 5 ms` from one study, `{FRONT}` (simulated)")

@@ -8,23 +8,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from infertune.core.goal import parse_goal
-from infertune.core.records import Artifact, Failed, Launch, Trial
+from infertune.core.records import Artifact, Failed, Launch, Measurement, Trial
+from infertune.core.space import Point
 from infertune.targets import find_target
 from infertune.targets.qaic.configurator.schema import read_search
 from infertune.targets.qaic.configurator.searches import (
-    RACE_RUNS,
     RUNS_TO_LEAD,
     SPARE,
     _ahead,
     narrowed,
+    own_search,
 )
 from infertune.targets.qaic.configurator.workshop import Workshop
-from infertune.testing.records import a_device, a_model
+from infertune.testing.crew import VirtualClock, VirtualCrew
+from infertune.testing.records import a_device, a_measurement, a_model
 from test_qaic_configurator import model, place, run, sdk, words  # noqa: F401
 from test_qaic_request import SCHEMA_A, with_start, write
 
@@ -82,6 +84,38 @@ def test_the_leader_has_been_run_several_times(
     assert run(["x", *words(model, "-optimized-config-search", str(path))]) == 0
     told = capsys.readouterr().out
     runs = Counter(re.findall(r"compiledModelPath=\S+/(\S+), runnerParams=instances=(\d+)", told))
-    assert 6 + RUNS_TO_LEAD - 1 <= sum(runs.values()) <= 6 + RACE_RUNS
+    assert 6 + RUNS_TO_LEAD - 1 <= sum(runs.values()) <= 6 * RUNS_TO_LEAD
     cores, ols, batch, instances = re.findall(r"^0 .* (\d+) \[1\] +(\d+) +(\d+) +(\d+) +[\d.]+$", told, re.MULTILINE)[0]
     assert runs[f"qpc-cores-{cores}-mos-1-ols-{ols}-bs-{batch}-output", instances] >= RUNS_TO_LEAD
+
+
+def test_the_leader_is_run_again_before_the_card_waits_for_the_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, waits = VirtualClock(), list[tuple[bool, int]]()
+
+    def compiled(*asked: object) -> float:
+        clock.sleep(60.0)
+        return 60.0
+
+    def measured(*asked: object) -> Measurement:
+        clock.sleep(5.0)
+        (point,) = (part for part in asked if isinstance(part, Point))
+        return a_measurement(100.0 * point.number("cores", 1) * point.number("instances", 1))
+
+    class Watched(VirtualCrew):
+        def wait(self, pending):  # type: ignore[no-untyped-def]
+            leader = shop.best()
+            waits.append((any(f.done() for f in pending), len(shop.trials[leader].launches) if leader else 0))
+            super().wait(pending)
+
+    for name, stand_in in (("compile_into", compiled), ("measure_point", measured)):
+        monkeypatch.setattr(f"infertune.targets.qaic.configurator.workshop.{name}", stand_in)
+    shop = Workshop(
+        sdk=cast(Any, None), shell=cast(Any, None), model=a_model(), space=space_of(tmp_path, with_start()),
+        goal=parse_goal("max throughput"), folder=str(tmp_path), seconds=5, threads=4, crew=Watched(clock, 4),
+        say=lambda text: None,
+    )  # fmt: skip
+    own_search(shop, 8)
+    assert len(shop.trials) == 8
+    assert {runs for ready, runs in waits if not ready} == {0, RUNS_TO_LEAD}

@@ -166,7 +166,8 @@ def own_search(shop: Workshop, limit: int) -> tuple[Row, ...]:
             waiting.update(zip(picks, shop.submit(picks), strict=True))
         if not waiting:
             break
-        _run_done(shop, waiting)
+        if any(future.done() for future in waiting.values()) or not _leads_more_surely(shop):
+            _run_done(shop, waiting)
     _race(shop)
     best = shop.best()
     if best is None:
@@ -197,9 +198,17 @@ def _race(shop: Workshop) -> None:
     usually a lucky one, falls back, and makes room for the next.
     """
     for _ in range(RACE_RUNS):
-        leader = shop.best()
-        if leader is None or len(shop.trials[leader].launches) >= RUNS_TO_LEAD:
+        if not _leads_more_surely(shop):
             return
-        artifact = shop.trials[leader].build
-        assert isinstance(artifact, Artifact)
-        shop.run_again(leader, artifact)
+
+
+def _leads_more_surely(shop: Workshop) -> bool:
+    """One more run of the leader, which also fills the time in which the card would wait for the compiler; False when
+    it had `RUNS_TO_LEAD` or there is none."""
+    leader = shop.best()
+    if leader is None or len(shop.trials[leader].launches) >= RUNS_TO_LEAD:
+        return False
+    artifact = shop.trials[leader].build
+    assert isinstance(artifact, Artifact)
+    shop.run_again(leader, artifact)
+    return True
