@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infertune.core import guard
+import pytest
+
+from infertune.core import guard, verdict
 from infertune.core.answer import answer
+from infertune.core.goal import parse_goal
 from infertune.core.records import Checked, Failed, Fidelity, Launch, Measurement
-from infertune.core.space import Point
+from infertune.core.space import Point, Space
+from infertune.core.verdict import Terms
+from infertune.study.question import space_fact
 from infertune.testing.executor import Rate
+from infertune.testing.spaces import a_knob
 from test_study_flow import Laboratory, screened
 
 
@@ -105,3 +111,40 @@ def test_the_search_is_told_of_wrong_points_as_failures_and_not_offered_them_aga
             assert outcomes and all(isinstance(o, Failed) and o.kind == "output" for o in outcomes)
         elif any(isinstance(launch.outcome, Measurement) for launch in trial.launches):
             assert judged[trial.point] == trial
+
+
+SPACE = Space(
+    target="t", device="d",
+    knobs=(a_knob("precision", ("f32", "fp16")), a_knob("tiles", (1, 2, 3, 4), "build"), a_knob("batch", (1, 2))),
+)  # fmt: skip
+
+
+def judged_by(*cosines: float, inputs: int = 2) -> Terms:
+    """Terms after checks of fp16 programs of 1, 2, ... tiles."""
+    points = [SPACE.point(precision="fp16", tiles=tiles) for tiles in range(1, len(cosines) + 1)]
+    checked = {
+        p: Fidelity(point=p, cosine=cosine, max_abs=0.0, max_rel=0.0, top1=None, inputs=inputs, reason="NaN")
+        for p, cosine in zip(points, cosines, strict=True)
+    }
+    return Terms(goal=parse_goal("max throughput"), spaces=(space_fact(SPACE),), fidelities=checked)
+
+
+@pytest.mark.parametrize(
+    ("terms", "given_up"),
+    [
+        (judged_by(0.0, 0.0), False),
+        (judged_by(0.0, 0.0, 0.0), True),
+        (judged_by(0.0, 0.0, 0.0, 1.0), False),
+        (judged_by(0.0, 0.0, 0.0, inputs=0), False),  # checks that could not be made
+    ],
+)
+def test_a_precision_is_given_up_when_three_programs_are_wrong_and_none_is_right(terms: Terms, given_up: bool) -> None:
+    unseen = SPACE.point(precision="fp16", tiles=4, batch=2)
+    exact = SPACE.point(precision="f32", tiles=4)
+    assert verdict.faithful(terms, unseen) == (not given_up)
+    assert verdict.faithful(terms, exact)
+    (left,) = guard.narrowed((SPACE,), terms)
+    assert ("fp16" in {p["precision"] for p in left.points()}) == (not given_up)
+    assert "f32" in {p["precision"] for p in left.points()}
+    if given_up:
+        assert guard.wrong_output(unseen, terms).message == "NaN; the limit is 0.99"

@@ -19,7 +19,7 @@ from infertune.core.answer import answer
 from infertune.core.errors import NothingFeasible
 from infertune.core.goal import parse_goal
 from infertune.core.history import Sample
-from infertune.core.records import Closed, Entry, Event, Launch, Measurement
+from infertune.core.records import Checked, Closed, Entry, Event, Launch, Measurement
 from infertune.core.relaxed import relaxed, written
 from infertune.core.space import Point
 from infertune.core.verdict import Terms
@@ -32,6 +32,7 @@ from infertune.testing.records import (
     a_measurement,
     a_point,
     a_question,
+    a_search,
     a_space,
     a_study,
     opening,
@@ -234,3 +235,12 @@ def test_the_error_offers_the_bound(tmp_path: Path) -> None:
     with pytest.raises(NothingFeasible) as caught:
         finish(Study(folder=tmp_path, entries=entries), as_json=True, interrupted=0)
     assert "with `p99 < 8.8 ms` it would give 80.0 samples/s" in caught.value.hint
+
+
+def test_the_error_names_what_was_wrong_with_the_outputs(tmp_path: Path) -> None:
+    fast = a_point(precision="bf16")
+    wrong = replace(a_check(fast).fidelity, cosine=0.0, reason="logits holds NaN or infinities; clip them")
+    events = [*opening(a_question()), *a_search({fast: 200.0}), Checked(fidelity=wrong, wall_s=0.1)]
+    with pytest.raises(NothingFeasible) as caught:
+        finish(Study(folder=tmp_path, entries=tuple(recorded(events))), as_json=True, interrupted=0)
+    assert caught.value.hint.startswith("the closest gives wrong outputs: logits holds NaN or infinities; clip them")

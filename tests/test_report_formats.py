@@ -19,6 +19,7 @@ from infertune.report.result import figures_json
 from infertune.report.rows import table
 from infertune.testing.records import (
     a_baseline,
+    a_build,
     a_launch,
     a_point,
     a_question,
@@ -239,6 +240,11 @@ def test_rows_tell_missed_limits_and_unfaithful_points_apart() -> None:
     study = a_study({FAST: 200.0, SLOW: 10.0}, cosines={FAST: 0.5}, question=a_question("max throughput, p99 < 90 ms"))
     status = {row["trial"]: row["status"] for row in table(study).dicts()}
     assert (status[1], status[2]) == ("unfaithful", "misses_limit")
+
+
+def test_a_point_that_was_built_and_never_launched_did_not_fail() -> None:
+    found = table([*tuned(), *recorded([a_build(a_point(batch=64))])]).dicts()
+    assert [row["status"] for row in found] == ["ok"] * 7 + ["failed", "unmeasured"] and not found[-1]["failure"]
 
 
 def test_a_knob_named_like_a_column_gets_a_prefix() -> None:

@@ -56,6 +56,10 @@ def _no_winner(study: Study) -> NothingFeasible:
         hint = f"reasons: {reasons}; {needs}{sizes}" if reasons else "give it a larger --budget"
         return NothingFeasible("nothing-ran", f"none of {tried} gave a figure", hint=hint)
     closest = found.nearest
+    wrong = next((f.message for f in found.failures if f.kind == "output"), "")
+    if wrong and closest.limit.startswith("fidelity"):
+        hint = f"the closest gives wrong outputs: {quoted(wrong, REASON)}"
+        return NothingFeasible("nothing-feasible", f"none of {tried} met `{found.question.goal}`", hint=hint)
     relaxed = closest.relaxed
     instead = "relax it"
     if relaxed is not None:

@@ -23,13 +23,15 @@ def wrong_points(terms: Terms) -> list[Point]:
 
 
 def narrowed(spaces: Sequence[Space], terms: Terms) -> tuple[Space, ...]:
-    """The spaces without the points that share an arithmetic with wrong outputs."""
-    wrong = wrong_points(terms)
-    return tuple(_without(space, wrong) for space in spaces) if wrong else tuple(spaces)
+    """The spaces without the points that share an arithmetic, or a precision given up, with wrong outputs."""
+    wrong, hopeless = wrong_points(terms), tuple(verdict.hopeless(terms))
+    return tuple(_without(space, wrong, hopeless) for space in spaces) if wrong else tuple(spaces)
 
 
-def _without(space: Space, wrong: Iterable[Point]) -> Space:
-    ours = [_parts(space, p) for p in wrong if (p.target, p.device) == (space.target, space.device)]
+def _without(space: Space, wrong: Iterable[Point], hopeless: Iterable[verdict.Kind]) -> Space:
+    here = (space.target, space.device)
+    ours = [_parts(space, p) for p in wrong if (p.target, p.device) == here]
+    ours += [(("precision", precision),) for *where, precision in hopeless if tuple(where) == here]
     rules = tuple(map(_excluding, dict.fromkeys(ours)))
     return replace(space, rules=(*space.rules, *rules)) if rules else space
 
@@ -46,7 +48,7 @@ def _excluding(parts: Parts) -> Rule:
     spelled = " ".join(f"{name}={value}" for name, value in parts)
     return Rule(
         reason=f"{spelled} gives wrong outputs",
-        holds=lambda values: any(values.get(name) != value for name, value in parts),
+        holds=lambda values: any(values.get(name, "") != value for name, value in parts),
     )
 
 

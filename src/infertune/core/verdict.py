@@ -24,6 +24,8 @@ ENOUGH = 3
 """Fewest fresh launches behind a confirmed figure, and fewest shared blocks behind a ratio."""
 
 Relation = Literal["better", "worse", "same"]
+Kind = tuple[str, str, str]
+"""Target, device and precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,10 @@ def faithful(terms: Terms, point: Point) -> bool:
 
 
 def fidelity_of(terms: Terms, point: Point) -> float | None:
-    """A point's own check, else the worst one of points with the same arithmetic; None where nothing was checked."""
+    """A point's own check, else the worst one of points with the same arithmetic, else what its precision failed.
+
+    None where none of these was checked.
+    """
     found = check_of(terms, point)
     return None if found is None else found.value
 
@@ -101,7 +106,27 @@ def check_of(terms: Terms, point: Point) -> Fidelity | None:
         return own
     ours = arithmetic(point, terms.spaces)
     same = (f for p, f in terms.fidelities.items() if arithmetic(p, terms.spaces) == ours)
-    return min(same, key=lambda found: found.value, default=None)
+    return min(same, key=lambda found: found.value, default=None) or hopeless(terms).get(kind(point))
+
+
+HOPELESS = 3
+"""Programs of one precision that give wrong outputs, and none right ones, after which the others count as wrong: the
+cause is the precision then, or the model, and every further check would cost what a measurement does."""
+
+
+def hopeless(terms: Terms) -> dict[Kind, Fidelity]:
+    """Kinds of programs that are given up, and one of the checks that they failed."""
+    checks: dict[Kind, dict[tuple[object, ...], Fidelity]] = {}
+    for point, found in terms.fidelities.items():
+        checks.setdefault(kind(point), {})[arithmetic(point, terms.spaces)] = found
+    floor = terms.goal.fidelity_floor
+    wrong = {of: [f for f in made.values() if f.inputs > 0 and f.value < floor] for of, made in checks.items()}
+    return {of: found[0] for of, found in wrong.items() if len(found) == len(checks[of]) >= HOPELESS}
+
+
+def kind(point: Point) -> Kind:
+    """Programs that round alike."""
+    return point.target, point.device, str(point.get("precision", ""))
 
 
 def arithmetic(point: Point, spaces: Sequence[SpaceFact]) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Figures
 from infertune.core.goal import worst_excess
 from infertune.core.history import Sample
-from infertune.core.records import Entry, Trial
+from infertune.core.records import Entry, Failed, Trial
 from infertune.core.space import Point
 
 Cell = str | int | float | None
@@ -98,7 +98,7 @@ def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Ite
         trial.point.device,
         *(trial.point.values.get(name) for name in knobs),
         role(reading, chosen, trial.point),
-        _status(reading, sample),
+        _status(reading, sample, failed),
         *(_measured(found, sample) if found else (None,) * len(MEASURED)),
         len(trial.launches),
         evidence if found else "",
@@ -114,10 +114,10 @@ def _measured(found: Figures, sample: Sample) -> tuple[Cell, ...]:
     return (*map(rounded, figured), found.in_flight)
 
 
-def _status(reading: Reading, sample: Sample) -> str:
-    """``ok``, ``failed``, ``unfaithful`` (outputs too far from the reference) or ``misses_limit``."""
+def _status(reading: Reading, sample: Sample, failed: Failed | None) -> str:
+    """``ok``, ``misses_limit``, ``unfaithful`` (outputs too far from the reference), ``failed`` or ``unmeasured``."""
     if not sample.runs:
-        return "failed"
+        return "failed" if failed else "unmeasured"
     if not verdict.faithful(reading.terms, sample.point):
         return "unfaithful"
     return "ok" if verdict.acceptable(reading.terms, sample) else "misses_limit"

@@ -67,6 +67,8 @@ def check_baseline(loop: Loop, point: Point) -> None:
     if is_exact(point) or point in checked:
         return
     twin = next((f for p, f in checked.items() if arithmetic(loop, p) == arithmetic(loop, point)), None)
+    if twin is None and verdict.kind(point) in verdict.hopeless(loop.terms()):
+        return
     if twin is None:
         check(loop, point)
     else:

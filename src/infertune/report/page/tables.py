@@ -17,6 +17,7 @@ from infertune.report.page.basis import Basis
 from infertune.report.rows import Cell
 
 MOST_TENSORS = 20
+STATUSES = ("ok", "misses_limit", "unfaithful", "failed", "unmeasured")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def spaces(basis: Basis) -> Rows:
     rows = []
     for space in basis.reading.question.spaces:
         mine = [t for t in basis.trials if (t.point.target, t.point.device) == (space.target, space.device)]
-        ended = [sum(t.status == status for t in mine) for status in ("ok", "misses_limit", "unfaithful", "failed")]
+        ended = [sum(t.status == status for t in mine) for status in STATUSES]
         share = f"{len(mine):,} ({words.three(100 * len(mine) / space.legal)} %)" if space.legal else str(len(mine))
         counts = (f"{space.raw:,}", f"{space.raw - space.legal:,}", f"{space.legal:,}", share)
         rows.append((one_line(space.target, 60), *counts, *map(str, ended)))
@@ -71,6 +72,7 @@ def spaces(basis: Basis) -> Rows:
         "miss a limit",
         "unfaithful",
         "failed",
+        "unmeasured",
     )
     return Rows(label="Points of each space", header=header, rows=tuple(rows))
 
