@@ -223,13 +223,13 @@ def test_a_runner_without_permission_keeps_the_study(work: Path) -> None:
     install(work / "denied", card="pro", time_scale=0.0)
     whole = (work / "denied/exec/qaic-runner").read_text()
     says("exec/qaic-runner", DENIED)(work / "denied")
-    argv = ("tune", "m.onnx", "--target", "qaic", "--budget", "8s", "--trials", "1", "--accept-noise", "--out", "kept")
+    argv = ("tune", "m.onnx", "--target", "qaic", "--trials", "1", "--accept-noise", "--out", "kept", "--budget")
     env = {"QAIC_ROOT": str(work / "denied"), "INFERTUNE_CACHE": str(work / "cache")}
-    done = infertune(work, *argv, env=env)
+    done = infertune(work, *argv, "60s", env=env)  # ends with the third refusal
     assert done.returncode == 75
     assert done.stderr.splitlines()[-2].startswith("error[device-lost]: ")
     assert "no permission" in done.stderr
     (work / "denied/exec/qaic-runner").write_text(whole)
-    again = infertune(work, *argv, env=env)
+    again = infertune(work, *argv, "20s", env=env)
     assert again.returncode == 0, again.stderr
     assert os.listdir(work / "kept")
