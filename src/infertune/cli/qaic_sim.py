@@ -27,6 +27,7 @@ def command(
     from dataclasses import asdict
 
     from infertune.cli.output import print_json
+    from infertune.core.words import counted
     from infertune.targets.qaic.sim.install import install
     from infertune.targets.qaic.sim.programs.faults import FAULTS
 
@@ -40,7 +41,5 @@ def command(
         print_json({"folder": str(folder.resolve()), **asdict(settings)})
         return
     typer.echo(f"export QAIC_ROOT={folder.resolve()}")
-    typer.echo(
-        f"{len(settings.qids)} simulated devices of {settings.kind.nsps} NSPs each; nothing measured on them is real",
-        err=True,
-    )
+    devices = counted(len(settings.qids), "simulated device")
+    typer.echo(f"{devices} with {settings.kind.nsps} NSPs; nothing measured there is real", err=True)
