@@ -10,7 +10,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infertune.targets.qaic.sim.card import CARDS, Card
-from infertune.targets.qaic.sim.constants import fitted
 from infertune.targets.qaic.sim.encoders import EncoderShape, encoder_workload
 from infertune.targets.qaic.sim.model import Prediction, noisy, predict
 from infertune.targets.qaic.sim.setting import Options, Setting
@@ -66,7 +65,7 @@ def test_more_requests_queued_are_never_slower(setting: Setting, more: int) -> N
 
 
 @given(points())
-@example(Setting(cores=11, batch=8, mos=3))  # equally busy splits: 3 x 3 pieces of 9 samples reuse weights better
+@example(Setting(cores=11, batch=8, mos=3))  # 9 samples could be cut 3 x 3, over channels
 def test_a_larger_batch_takes_longer_as_a_whole(setting: Setting) -> None:
     larger = replace(setting, batch=setting.batch + 1)
     assert predict(BERT, STANDARD, larger).service_ns >= predict(BERT, STANDARD, setting).service_ns / ROUNDING
@@ -96,8 +95,6 @@ def test_the_link_and_the_memory_bus_are_never_exceeded(setting: Setting) -> Non
     moved = rate(setting, workload=wide) * (wide.input_bytes + wide.output_bytes)
     assert moved <= 16e9  # PCIe Gen4 x8
     assert rate(setting) / setting.batch * BERT.weight_bytes <= 137e9
-    pictures = replace(BERT, input_bytes=4 << 20)
-    assert rate(setting, workload=pictures) * pictures.input_bytes <= 1e9 * fitted().input_gbs
 
 
 @given(points())

@@ -71,7 +71,6 @@ PRIORS: Mapping[str, Prior] = {
     "copy_gbs": Prior(value=5.0, spread=0.5, source="first roofline: 4 GB/s for one stream in all"),
     "host_cache_mb": Prior(value=13, spread=0.3, source="last-level cache of a host core complex: 16 MiB"),
     "pcie_gbs": Prior(value=11, spread=0.1, source="first roofline"),
-    "input_gbs": Prior(value=4, spread=0.3, source="at least 3.3 in MLPerf: ResNet-50 offline, 150 kB each"),
 }
 CAPPED = "capped"
 CAPPED_PRIOR = Prior(value=0.67, spread=0.3, source="clock of the 2025 server: 825 of 1233 MHz")

@@ -54,7 +54,6 @@ STRUCTURES: Mapping[str, tuple[Mapping[str, Prior], Callable[[Sheet], Sheet]]] =
     "no spill of activations": (held(spill=1e-9), unchanged),
     "no loss per core": (held(core_loss=1e-9), unchanged),
     "no host cache: every result copied alike": (held(host_cache_mb=1e-9), unchanged),
-    "inputs fetched as fast as results are written": (held(input_gbs=1e3), unchanged),
 }
 
 

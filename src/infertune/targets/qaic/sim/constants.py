@@ -34,7 +34,6 @@ class Constants:
     copy_gbs          copying results that do not fit into the host's cache
     host_cache_mb     size of that cache
     pcie_gbs          PCIe, both directions together
-    input_gbs         inputs that the card fetches from the host
     """
 
     matrix_tmacs: float
@@ -66,7 +65,6 @@ class Constants:
     copy_gbs: float
     host_cache_mb: float
     pcie_gbs: float
-    input_gbs: float
 
 
 FILE = Path(__file__).with_name("constants.json")

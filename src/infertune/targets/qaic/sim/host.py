@@ -30,10 +30,10 @@ class HostLoop:
 
 def host_loop(sheet: Sheet, device: Array, k: Constants) -> HostLoop:
     """The slowest of card, host threads and link limits an instance that has several requests queued; with one, the
-    times add up. All instances share the link, on which inputs, which the card fetches, have a limit of their own."""
+    times add up. All instances share the link."""
     rows = sheet.rows
     moved = np.maximum(rows["moved"], 1.0)
-    link = np.maximum(moved / (k.pcie_gbs * 1e9), rows["inputs"] / (k.input_gbs * 1e9))
+    link = moved / (k.pcie_gbs * 1e9)
     copies = moved / (k.copy_gbs * 1e9) / (1 + (k.host_cache_mb * 1e6 / moved) ** _CACHE_POWER)
     calls = k.host_us * 1e-6 * rows["x_call"]
     around = device + calls + copies + link

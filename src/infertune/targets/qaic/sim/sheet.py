@@ -107,6 +107,5 @@ def _facts(point: Point) -> dict[str, float]:
         "boost": card.max_mhz / card.loaded_mhz,
         "speed": card.loaded_mhz / 1233.0,
         "cap": (card.capped_mhz or card.max_mhz) / card.loaded_mhz,
-        "inputs": setting.batch * point.workload.input_bytes,
         "moved": setting.batch * (point.workload.input_bytes + point.workload.output_bytes),
     }

@@ -24,8 +24,10 @@ class Split:
 
 
 def split_of(op: Op, batch: int, cores: int, channel_limit: int) -> Split:
-    """The split with the smallest share; of equal ones that with the fewest cuts of channels, which cost traffic, then
-    the one with most whole samples. Heads of attention go like samples."""
+    """The split with the smallest share; of equal ones that with the fewest cuts of channels: they cost traffic.
+
+    Heads of attention go like samples.
+    """
     runs = max(op.blocks, 1) * BLOCK_ROWS // ROW_RUN
     if op.kind == "attention":
         return _best(batch * op.groups, runs, 1, cores, 1)
@@ -36,7 +38,7 @@ def split_of(op: Op, batch: int, cores: int, channel_limit: int) -> Split:
 def _best(samples: int, runs: int, tiles: int, cores: int, channel_limit: int) -> Split:
     best = Split(1.0, samples * runs * ROW_RUN, 1, 1, 1)
     for by_channel in range(1, min(channel_limit, tiles, cores) + 1):
-        for by_sample in range(min(samples, cores // by_channel), 0, -1):
+        for by_sample in range(1, min(samples, cores // by_channel) + 1):
             by_row = min(runs, cores // (by_sample * by_channel))
             parts = math.ceil(samples / by_sample), math.ceil(runs / by_row), math.ceil(tiles / by_channel)
             share = math.prod(parts) / (samples * runs * tiles)
