@@ -251,13 +251,6 @@ def test_the_chance_errs_on_the_side_of_doubt() -> None:
 # ---------------------------------------------------------------- fronts
 
 
-def test_a_front_is_searched_from_its_middle_and_both_ends() -> None:
-    goal = parse_goal("pareto throughput, p99")
-    sides = [auto.facet(goal, trials) for trials in range(4)]
-    assert [side.metrics for side in sides] == [("throughput", "p99"), ("throughput",), ("p99",), ("throughput", "p99")]
-    assert auto.facet(GOAL, 5) == GOAL
-
-
 def test_both_ends_of_a_front_are_found() -> None:
     """Thirty trials for both figures find the fastest and the quickest point about as well as a search for each."""
     landscape = cpu_landscape(units=8, seed=11)
