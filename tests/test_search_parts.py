@@ -20,6 +20,7 @@ from infertune.search.parts.feasible import chance, hopeless
 from infertune.search.parts.features import Inputs, encode_points, encoded
 from infertune.search.parts.figures import ANYTHING, THROUGHPUT, figures
 from infertune.search.parts.known import known
+from infertune.search.parts.outlook import CEILING, Outlook
 from infertune.search.parts.surrogate import (
     Data,
     Posterior,
@@ -265,7 +266,8 @@ def test_a_gain_is_only_within_the_limits_where_the_speed_says_so() -> None:
     ]
     goal = parse_goal(f"max throughput, p99 < {bound_ms} ms")
     outlook = known(everything, read(told, goal), goal).outlook(encode_points(everything, [point]))
-    free = known(everything, read(told, GOAL), GOAL).outlook(encode_points(everything, [point]))
+    loose = parse_goal("max throughput, p99 < 1000 s")
+    free = known(everything, read(told, loose), loose).outlook(encode_points(everything, [point]))
     assert outlook.gain(np.log(130.0))[0] > 0.9 * free.gain(np.log(130.0))[0]
     assert outlook.gain(np.log(90.0))[0] < free.gain(np.log(90.0))[0]
     assert outlook.chance()[0] < 1.0
@@ -318,6 +320,34 @@ def test_a_limit_is_read_as_a_distance() -> None:
         assert evidence.figures is not None
         assert list(evidence.figures[1:]) == pytest.approx([np.log(10.0 / bound)])
         assert evidence.feasible is feasible
+
+
+# ---------------------------------------------------------------- gains
+
+
+def an_outlook(goal: str, rate: float = 100.0) -> Outlook:
+    """What to expect everywhere after one launch of a slow point."""
+    asked = parse_goal(goal)
+    point = SPACES[0].point(batch=1, cores=1, instances=1, set_size=1)
+    told = read([Trial(point=point, launches=(launched(point, rate),))], asked)
+    return known(EVERYTHING, told, asked).outlook(encoded(EVERYTHING))
+
+
+def test_a_leap_counts_whole_only_under_a_limit_on_latency() -> None:
+    best = float(np.log(100.0))
+    assert np.max(an_outlook("max throughput").gain(best)) <= CEILING
+    assert np.max(an_outlook("max throughput, p99 < 1000 s").gain(best)) > 2.0 * CEILING
+
+
+def test_a_gain_within_the_noise_counts_less() -> None:
+    calm = an_outlook("max throughput")
+    belief = calm.beliefs[0]
+    noisy = replace(belief, fitted=replace(belief.fitted, theta=replace(belief.fitted.theta, noise=1.0)))
+    assert np.all(noisy.shift < belief.shift) and np.all(belief.shift <= belief.sd)
+    small, large = np.argmin(belief.sd), np.argmax(belief.sd)
+    assert (noisy.shift / belief.shift)[small] < (noisy.shift / belief.shift)[large]
+    best = float(np.max(belief.mean)) + 0.1
+    assert np.all(replace(calm, beliefs=(noisy,)).gain(best) <= calm.gain(best))
 
 
 # ---------------------------------------------------------------- failures

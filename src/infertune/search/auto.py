@@ -53,6 +53,7 @@ def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: in
 
 
 def _next(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int) -> Sequence[Point]:
+    """The next points for a goal of one number."""
     everything = catalogue(tuple(spaces))
     evidence = tuple(trial for trial in read(history, goal) if everything.has(trial.point))
     left = allowed(everything, goal) & ~hopeless(everything, evidence)
@@ -97,9 +98,12 @@ def _picks(everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, pl
     trials = known(everything, evidence, goal)
     best, outlook = trials.best(), trials.outlook(encoded(everything)[places])
     price, owed = trials.price(everything, places), turns(everything, evidence, places)
+    measured = any(trial.figures is not None for trial in evidence)
     picks: list[int] = []
     while owed.open.any():
         row = owed.next(outlook.expected(), outlook.hope())
+        if row is None and not measured:
+            row = owed.first(outlook.expected(), outlook.hope())
         if row is None:
             row = _most_gainful(outlook, price, owed, best, len(evidence) + len(picks))
         if row is not None:
