@@ -13,7 +13,7 @@ from infertune.core.goal import parse_goal
 from infertune.core.records import Failed, Launch, Trial
 from infertune.core.space import Point, Rule, Space
 from infertune.search.parts.arrays import Floats
-from infertune.search.parts.candidates import AT_MOST, candidates
+from infertune.search.parts.candidates import AT_LEAST, AT_MOST, candidates
 from infertune.search.parts.catalogue import catalogue
 from infertune.search.parts.evidence import read
 from infertune.search.parts.feasible import chance, hopeless
@@ -116,8 +116,9 @@ def test_few_candidates_stand_for_a_large_space() -> None:
     everything = catalogue((large_space(16),))
     left = np.ones(len(everything), dtype=bool)
     leader = everything.point(5000)
-    chosen = candidates(everything, left, [leader], np.random.default_rng(0))
+    chosen = candidates(everything, left, [leader], 10, np.random.default_rng(0))
     assert len(chosen) <= AT_MOST + 200
+    assert len(candidates(everything, left, [leader], 400, np.random.default_rng(0))) <= AT_LEAST + 200
     assert set(everything.around(5000).tolist()) <= set(chosen.tolist())
     assert set(everything.starts_named().tolist()) <= set(chosen.tolist())
 

@@ -61,7 +61,7 @@ def _next(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int,
     if n < 1 or not left.any():
         return ()
     rng = np.random.default_rng([seed, len(history)])
-    places = candidates(everything, left, _leaders(evidence), rng)
+    places = candidates(everything, left, _leaders(evidence), len(evidence), rng)
     return tuple(everything.point(place) for place in _picks(everything, evidence, goal, places, n))
 
 
@@ -76,7 +76,7 @@ def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str
         return "no point meets the goal's limits on knobs"
     if not left.any():
         return "every point that can work was tried"
-    places = candidates(everything, left, _leaders(evidence), np.random.default_rng(0))
+    places = candidates(everything, left, _leaders(evidence), len(evidence), np.random.default_rng(0))
     chance = chance_of_better(known(everything, evidence, goal), encoded(everything)[places], np.log1p(WORTHWHILE))
     points = "1 point was" if left.sum() == 1 else f"{left.sum():,} points were"
     return (
