@@ -74,10 +74,6 @@ def no_doubt() -> None:
     surrogate.NOISE = 1e-3
 
 
-def no_discount() -> None:
-    surrogate.Belief.shift = surrogate.Belief.sd  # type: ignore[method-assign]
-
-
 def no_own() -> None:
     surrogate.OWN = 0.0
 
@@ -98,7 +94,6 @@ IDEAS: Mapping[str, Callable[[], None]] = {
     "without a first try for every space": no_turns,
     "without Little's law between latency and rate": no_littles_law,
     "without expecting noise": no_doubt,
-    "without discounting what a launch cannot tell": no_discount,
     "without what a point has of its own": no_own,
     "without learning from failures": no_failures,
 }

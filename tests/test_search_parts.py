@@ -340,17 +340,6 @@ def test_a_leap_counts_whole_only_under_a_limit_on_latency() -> None:
     assert np.max(an_outlook("max throughput, p99 < 1000 s").gain(best)) > 2.0 * CEILING
 
 
-def test_a_gain_within_the_noise_counts_less() -> None:
-    calm = an_outlook("max throughput")
-    belief = calm.beliefs[0]
-    noisy = replace(belief, fitted=replace(belief.fitted, theta=replace(belief.fitted.theta, noise=1.0)))
-    assert np.all(noisy.shift < belief.shift) and np.all(belief.shift <= belief.sd)
-    small, large = np.argmin(belief.sd), np.argmax(belief.sd)
-    assert (noisy.shift / belief.shift)[small] < (noisy.shift / belief.shift)[large]
-    best = float(np.max(belief.mean)) + 0.1
-    assert np.all(replace(calm, beliefs=(noisy,)).gain(best) <= calm.gain(best))
-
-
 # ---------------------------------------------------------------- failures
 
 

@@ -41,12 +41,11 @@ class Outlook:
     def gain(self, best: float, caution: float = 1.0) -> Floats:
         """Expected gain in score (a log ratio) over ``best``, weighed by the chance to work within the limits.
 
-        The gain is that of what is believed after one more launch: where noise is larger than what may be gained, a
-        launch tells little. Beyond `CEILING` no gain counts. ``caution``: how many times less sure than it says the
-        model is taken to be.
+        Without a limit that depends on the score, what a point may gain beyond `CEILING` does not count. ``caution``:
+        how many times less sure than it says the model is taken to be.
         """
         mean = self.figures[0].told(self.beliefs[0].mean, self.inputs.depth)
-        sd = caution * self.beliefs[0].shift
+        sd = caution * self.beliefs[0].sd
         if any(figure.rides for figure in self.figures):
             return self.works * self._gain_within(mean, sd, best)
         beyond = expected_gain(mean, sd, best + CEILING)

@@ -103,11 +103,6 @@ class Belief:
     def sd(self) -> Floats:
         return np.sqrt(self.var)
 
-    @property
-    def shift(self) -> Floats:
-        """How far one launch may move what is believed (standard deviation): noise keeps it below `sd`."""
-        return np.asarray(self.var / np.sqrt(self.var + self.fitted.theta.noise**2))
-
 
 def learn(data: Data, prior: Prior) -> Fitted:
     """Hyperparameters from the data, then the data themselves."""
