@@ -1,4 +1,4 @@
-"""`auto` with one of its ideas switched off at a time: `python bench/ablation.py [--seeds 5] [--limited]`.
+"""`auto` with one of its ideas switched off at a time: `python bench/ablation.py [--limited] [--failing WAY]`.
 
 Per idea: what the runs without it needed, as a ratio to the same runs (data set, seed) of `auto` as it is: geometric
 means of the trials and of the recorded seconds until within 2 % of the best (a run that never came there counts as one
@@ -6,6 +6,7 @@ and a half times its own), and what is added to the mean regret after 20 trials,
 paired differences. A ratio above 1 or an added regret above 0 by more than twice that error: the idea brings something.
 Seconds are told for the data sets whose builds or launches differ in what they cost (`priced`). `--limited` searches
 for the most throughput within the p99 of the middle of each data set's front, in place of the data set's own goal.
+`--failing` makes points fail with a pattern (failing.py), `--invalid` a share of them at random.
 Each variant runs in its own process, in which one attribute of one part is replaced.
 """
 
@@ -20,6 +21,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from failing import WAYS, failing
 from limits import bounds_ms
 from search import cases, chosen
 
@@ -111,14 +113,15 @@ def limited(case: Recording) -> Recording:
     return replace(case, goal=goal)
 
 
-def tried(idea: str, seeds: int, terms: Terms, *, within_limits: bool) -> Floats:
+def tried(idea: str, seeds: int, terms: Terms, *, within_limits: bool, way: str = "") -> Floats:
     """(runs, 3): logs of trials and of seconds to 2 % (NaN where none are told), and regret in % after 20 trials."""
     IDEAS[idea]()
     rows = []
     for title, found in cases([], seeds):
         if within_limits and title.endswith("latency"):
             continue
-        for seed, case in enumerate(found):
+        for seed, whole in enumerate(found):
+            case = failing(whole, way, seed) if way else whole
             run = played(title, limited(case) if within_limits else case, terms, seed)
             needed = run.reached(0.02) or 1.5 * terms.trials
             took = (run.reached_s(0.02) or 1.5 * run.seconds[-1]) if priced(case) else math.nan
@@ -150,15 +153,17 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--noise", type=float, default=0.03)
     parser.add_argument("--invalid", type=float, default=0.0, help="share of points that are made to fail")
+    parser.add_argument("--failing", choices=sorted(WAYS), default="", help="points that fail with a pattern")
     parser.add_argument("--limited", action="store_true", help="search within a limit on p99")
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
     print(
         f"{asked.seeds} seeds, {asked.trials} trials at most, {100 * asked.noise:g} % noise, "
         f"{100 * asked.invalid:g} % of the points fail{', within a limit on p99' if asked.limited else ''}"
+        f"{f', failing: {asked.failing}' if asked.failing else ''}"
     )
     terms = Terms(trials=asked.trials, noise=asked.noise, invalid=asked.invalid)
-    run = partial(tried, seeds=asked.seeds, terms=terms, within_limits=asked.limited)
+    run = partial(tried, seeds=asked.seeds, terms=terms, within_limits=asked.limited, way=asked.failing)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(asked.processes, mp_context=spawn, max_tasks_per_child=1) as pool:
         ideas = [name for name in IDEAS if name != AS_IT_IS and chosen(name, asked.ideas)]

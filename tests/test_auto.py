@@ -53,6 +53,26 @@ def test_first_asks_for_starts_of_every_space() -> None:
     assert [point.target for point in points] == ["alpha", "beta"]
 
 
+def test_a_first_batch_is_made_of_starts() -> None:
+    """One of each space first, then the others in the order of what is expected of them; only then anything else."""
+    landscape = cpu_landscape(units=8, seed=0)
+    starts = {p for s in landscape.spaces for p in (*s.seeds, *(b.point for b in s.baselines))}
+    asked = auto.propose(landscape.spaces, (), GOAL, 12, 0)
+    assert set(asked) <= starts
+    assert asked[:2] == auto.propose(landscape.spaces, (), GOAL, 2, 0)
+    under_way = tuple(Trial(point=point) for point in asked)
+    assert set(auto.propose(landscape.spaces, under_way, GOAL, 4, 0)) <= starts
+    everything = auto.propose(landscape.spaces, (), GOAL, len(starts) + 3, 0)
+    assert set(everything[: len(starts)]) == starts
+
+
+def test_a_measured_start_is_enough_to_look_elsewhere() -> None:
+    landscape = cpu_landscape(units=8, seed=0)
+    starts = {p for s in landscape.spaces for p in (*s.seeds, *(b.point for b in s.baselines))}
+    begun = play(auto.propose, landscape, GOAL, seed=0, trials=2, noise=0.03)
+    assert not set(auto.propose(landscape.spaces, begun, GOAL, 6, 0)) <= starts
+
+
 def test_a_latency_goal_starts_with_one_request_at_a_time() -> None:
     space = cpu_landscape(units=8, seed=0).spaces[1]
     first = auto.propose([space], (), parse_goal("min p99"), 1, 0)[0]
@@ -249,13 +269,6 @@ def test_the_chance_errs_on_the_side_of_doubt() -> None:
 
 
 # ---------------------------------------------------------------- fronts
-
-
-def test_a_front_is_searched_from_its_middle_and_both_ends() -> None:
-    goal = parse_goal("pareto throughput, p99")
-    sides = [auto.facet(goal, trials) for trials in range(4)]
-    assert [side.metrics for side in sides] == [("throughput", "p99"), ("throughput",), ("p99",), ("throughput", "p99")]
-    assert auto.facet(GOAL, 5) == GOAL
 
 
 def test_both_ends_of_a_front_are_found() -> None:

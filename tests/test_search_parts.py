@@ -13,13 +13,14 @@ from infertune.core.goal import parse_goal
 from infertune.core.records import Failed, Launch, Trial
 from infertune.core.space import Point, Rule, Space
 from infertune.search.parts.arrays import Floats
-from infertune.search.parts.candidates import AT_MOST, candidates
+from infertune.search.parts.candidates import AT_LEAST, AT_MOST, candidates
 from infertune.search.parts.catalogue import catalogue
 from infertune.search.parts.evidence import read
 from infertune.search.parts.feasible import chance, hopeless
 from infertune.search.parts.features import Inputs, encode_points, encoded
 from infertune.search.parts.figures import ANYTHING, THROUGHPUT, figures
 from infertune.search.parts.known import known
+from infertune.search.parts.outlook import CEILING, Outlook
 from infertune.search.parts.surrogate import (
     Data,
     Posterior,
@@ -115,8 +116,9 @@ def test_few_candidates_stand_for_a_large_space() -> None:
     everything = catalogue((large_space(16),))
     left = np.ones(len(everything), dtype=bool)
     leader = everything.point(5000)
-    chosen = candidates(everything, left, [leader], np.random.default_rng(0))
+    chosen = candidates(everything, left, [leader], 10, np.random.default_rng(0))
     assert len(chosen) <= AT_MOST + 200
+    assert len(candidates(everything, left, [leader], 400, np.random.default_rng(0))) <= AT_LEAST + 200
     assert set(everything.around(5000).tolist()) <= set(chosen.tolist())
     assert set(everything.starts_named().tolist()) <= set(chosen.tolist())
 
@@ -265,7 +267,8 @@ def test_a_gain_is_only_within_the_limits_where_the_speed_says_so() -> None:
     ]
     goal = parse_goal(f"max throughput, p99 < {bound_ms} ms")
     outlook = known(everything, read(told, goal), goal).outlook(encode_points(everything, [point]))
-    free = known(everything, read(told, GOAL), GOAL).outlook(encode_points(everything, [point]))
+    loose = parse_goal("max throughput, p99 < 1000 s")
+    free = known(everything, read(told, loose), loose).outlook(encode_points(everything, [point]))
     assert outlook.gain(np.log(130.0))[0] > 0.9 * free.gain(np.log(130.0))[0]
     assert outlook.gain(np.log(90.0))[0] < free.gain(np.log(90.0))[0]
     assert outlook.chance()[0] < 1.0
@@ -318,6 +321,23 @@ def test_a_limit_is_read_as_a_distance() -> None:
         assert evidence.figures is not None
         assert list(evidence.figures[1:]) == pytest.approx([np.log(10.0 / bound)])
         assert evidence.feasible is feasible
+
+
+# ---------------------------------------------------------------- gains
+
+
+def an_outlook(goal: str, rate: float = 100.0) -> Outlook:
+    """What to expect everywhere after one launch of a slow point."""
+    asked = parse_goal(goal)
+    point = SPACES[0].point(batch=1, cores=1, instances=1, set_size=1)
+    told = read([Trial(point=point, launches=(launched(point, rate),))], asked)
+    return known(EVERYTHING, told, asked).outlook(encoded(EVERYTHING))
+
+
+def test_a_leap_counts_whole_only_under_a_limit_on_latency() -> None:
+    best = float(np.log(100.0))
+    assert np.max(an_outlook("max throughput").gain(best)) <= CEILING
+    assert np.max(an_outlook("max throughput, p99 < 1000 s").gain(best)) > 2.0 * CEILING
 
 
 # ---------------------------------------------------------------- failures

@@ -7,7 +7,6 @@ It knows how inference behaves (`parts.trend`), learns the rest from few trials 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from infertune.search.parts.catalogue import Catalogue, catalogue
 from infertune.search.parts.evidence import Evidence, read
 from infertune.search.parts.feasible import hopeless
 from infertune.search.parts.features import encoded
+from infertune.search.parts.fronts import shares, sides
 from infertune.search.parts.known import known
 from infertune.search.parts.outlook import Outlook
 from infertune.search.parts.remaining import chance_of_better
@@ -39,9 +39,21 @@ CAUTION = 2.0
 def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int) -> Sequence[Point]:
     """The next points to try. Empty when every point was, or when none left is expected to gain 0.3 %.
 
-    A front is searched from all sides in turn: `facet`.
+    A front is searched from all sides in turn (`parts.fronts`), and given up once no side promises anything.
     """
-    goal = facet(goal, len(history))
+    asked = sides(goal, history, np.random.default_rng([seed, len(history), 1]))
+    dealt = shares(asked, len(history), n)
+    found: list[Point] = []
+    for side, share in dealt:
+        found += _next(spaces, (*history, *(Trial(point=point) for point in found)), side, share, seed)
+    for side in asked:
+        if not found and side not in dict(dealt):
+            found += _next(spaces, history, side, n, seed)
+    return tuple(found)
+
+
+def _next(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int) -> Sequence[Point]:
+    """The next points for a goal of one number."""
     everything = catalogue(tuple(spaces))
     evidence = tuple(trial for trial in read(history, goal) if everything.has(trial.point))
     left = allowed(everything, goal) & ~hopeless(everything, evidence)
@@ -49,14 +61,8 @@ def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: in
     if n < 1 or not left.any():
         return ()
     rng = np.random.default_rng([seed, len(history)])
-    places = candidates(everything, left, _leaders(evidence), rng)
+    places = candidates(everything, left, _leaders(evidence), len(evidence), rng)
     return tuple(everything.point(place) for place in _picks(everything, evidence, goal, places, n))
-
-
-def facet(goal: Goal, trials: int) -> Goal:
-    """What a front is searched for after so many trials: its middle first, then each of its figures alone, in turn."""
-    sides = [goal, *(replace(goal, metrics=(metric,)) for metric in goal.metrics)] if goal.is_front else [goal]
-    return sides[trials % len(sides)]
 
 
 def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str:
@@ -70,7 +76,7 @@ def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str
         return "no point meets the goal's limits on knobs"
     if not left.any():
         return "every point that can work was tried"
-    places = candidates(everything, left, _leaders(evidence), np.random.default_rng(0))
+    places = candidates(everything, left, _leaders(evidence), len(evidence), np.random.default_rng(0))
     chance = chance_of_better(known(everything, evidence, goal), encoded(everything)[places], np.log1p(WORTHWHILE))
     points = "1 point was" if left.sum() == 1 else f"{left.sum():,} points were"
     return (
@@ -92,9 +98,12 @@ def _picks(everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, pl
     trials = known(everything, evidence, goal)
     best, outlook = trials.best(), trials.outlook(encoded(everything)[places])
     price, owed = trials.price(everything, places), turns(everything, evidence, places)
+    measured = any(trial.figures is not None for trial in evidence)
     picks: list[int] = []
     while owed.open.any():
         row = owed.next(outlook.expected(), outlook.hope())
+        if row is None and not measured:
+            row = owed.first(outlook.expected(), outlook.hope())
         if row is None:
             row = _most_gainful(outlook, price, owed, best, len(evidence) + len(picks))
         if row is not None:

@@ -12,7 +12,9 @@ from infertune.search.parts.arrays import Mask, Whole
 from infertune.search.parts.catalogue import Catalogue
 from infertune.search.parts.features import table_columns
 
-AT_MOST = 2000
+AT_LEAST, AT_MOST = 2_000, 8_000
+AFFORDABLE = 200_000
+"""Points looked at times trials known: what thinking costs."""
 LEADERS = 6
 
 
@@ -29,12 +31,18 @@ def allowed(everything: Catalogue, goal: Goal) -> Mask:
     return fine
 
 
-def candidates(everything: Catalogue, left: Mask, leaders: Sequence[Point], rng: np.random.Generator) -> Whole:
-    """Places of ``left``: all, or the named starts, those around the leaders and a random share of the others."""
+def candidates(
+    everything: Catalogue, left: Mask, leaders: Sequence[Point], trials: int, rng: np.random.Generator
+) -> Whole:
+    """Places of ``left``: all, or the named starts, those around the leaders and a random share of the others.
+
+    The fewer ``trials`` there are to learn from, the more points can be looked at in the same time.
+    """
     places = np.flatnonzero(left)
-    if len(places) <= AT_MOST:
+    most = int(np.clip(AFFORDABLE // max(1, trials), AT_LEAST, AT_MOST))
+    if len(places) <= most:
         return places
     near = [everything.around(home) for home in everything.places(leaders[:LEADERS]).tolist()]
-    drawn = rng.choice(places, AT_MOST, replace=False)
+    drawn = rng.choice(places, most, replace=False)
     chosen = np.unique(np.concatenate([everything.starts_named(), drawn, *near]))
     return np.asarray(chosen[left[chosen]])

@@ -13,7 +13,8 @@ from infertune.search.parts.surrogate import Belief, assume
 
 CEILING = 0.1
 """The most that a trial is taken to gain: far from all trials a process promises anything, and a search that believes
-it spends its trials on corners that nobody would bet on."""
+it spends its trials on corners that nobody would bet on. Where a limit depends on the score, too, the chance to meet it
+keeps promises down, and leaps count whole."""
 
 SLICES = 16
 LEAST = 1e-300
@@ -40,8 +41,8 @@ class Outlook:
     def gain(self, best: float, caution: float = 1.0) -> Floats:
         """Expected gain in score (a log ratio) over ``best``, weighed by the chance to work within the limits.
 
-        What a point may gain beyond `CEILING` does not count. ``caution``: how many times less sure than it says the
-        model is taken to be.
+        Without a limit that depends on the score, what a point may gain beyond `CEILING` does not count. ``caution``:
+        how many times less sure than it says the model is taken to be.
         """
         mean = self.figures[0].told(self.beliefs[0].mean, self.inputs.depth)
         sd = caution * self.beliefs[0].sd
@@ -66,7 +67,7 @@ class Outlook:
         for share in (np.arange(SLICES) + 0.5) / SLICES:
             score = np.maximum(mean - sd * special.ndtri(np.maximum(beyond * share, LEAST)), best)
             y = self.figures[0].learned(score, self.inputs.depth)
-            total += np.minimum(score - best, CEILING) * np.exp(self._log_within(y))
+            total += (score - best) * np.exp(self._log_within(y))
         return np.asarray(total * beyond / SLICES)
 
     def _log_within(self, y: Floats | None = None) -> Floats:

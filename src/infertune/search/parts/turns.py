@@ -40,6 +40,11 @@ class Turns:
                 return highest(expected, starts) if starts.any() else highest(hope, ours)
         return None
 
+    def first(self, expected: Floats, hope: Floats) -> int:
+        """What to try as long as nothing was measured: of the starts the one of which most is expected, then hope."""
+        starts = self.open & self.named
+        return highest(expected, starts) if starts.any() else highest(hope, self.open)
+
     def after(self, row: int) -> Turns:
         """The turns once that candidate was tried."""
         home = int(self.homes[row])
