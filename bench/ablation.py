@@ -62,7 +62,7 @@ def no_mixes() -> None:
 
 
 def no_turns() -> None:
-    turns.STARTS = 0
+    turns.STARTS = turns.IN_ALL = 0
 
 
 def no_littles_law() -> None:
@@ -91,7 +91,7 @@ IDEAS: Mapping[str, Callable[[], None]] = {
     "without the ceiling on what a trial may promise": no_ceiling,
     "without prices (gain per trial, not per second)": no_prices,
     "without batch per core and batch x instances": no_mixes,
-    "without a first try for every space": no_turns,
+    "without first tries of starts": no_turns,
     "without Little's law between latency and rate": no_littles_law,
     "without expecting noise": no_doubt,
     "without what a point has of its own": no_own,

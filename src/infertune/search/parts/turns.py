@@ -1,4 +1,4 @@
-"""Which space is owed a try: each gets one before the models may neglect it."""
+"""Which space is owed a try: each gets one before the models may neglect it, a lone one two of its starts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from infertune.search.parts.evidence import Evidence
 
 STARTS = 1
 """Trials that every space gets."""
+IN_ALL = 2
+"""Of named starts, in all spaces together: one alone tells nothing of what a start decides, the cut of the device."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,9 +37,11 @@ class Turns:
         """
         for space in sorted(range(len(self.begun)), key=self.begun.__getitem__):
             ours = self.open & (self.homes == space)
-            if self.begun[space] < STARTS and ours.any():
-                starts = ours & self.named
-                return highest(expected, starts) if starts.any() else highest(hope, ours)
+            starts = ours & self.named
+            if starts.any() and self.begun[space] < max(STARTS, IN_ALL // len(self.begun)):
+                return highest(expected, starts)
+            if ours.any() and self.begun[space] < STARTS:
+                return highest(hope, ours)
         return None
 
     def first(self, expected: Floats, hope: Floats) -> int:
