@@ -62,7 +62,8 @@ def no_mixes() -> None:
 
 
 def no_turns() -> None:
-    turns.STARTS = turns.IN_ALL = 0
+    turns.STARTS = 0
+    vars(auto)["FREE_STARTS"] = 0
 
 
 def no_littles_law() -> None:

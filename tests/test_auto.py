@@ -66,6 +66,20 @@ def test_a_first_batch_is_made_of_starts() -> None:
     assert set(everything[: len(starts)]) == starts
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_lone_space_gets_two_starts_before_anything_else(seed: int) -> None:
+    landscape = cpu_landscape(units=16, seed=seed)
+    alone = replace(landscape, spaces=landscape.spaces[:1])
+    starts = {*alone.spaces[0].seeds, *(b.point for b in alone.spaces[0].baselines)}
+    tried = [trial.point for trial in play(auto.propose, alone, GOAL, seed=seed, trials=2)]
+    assert set(tried) <= starts
+
+
+def test_only_what_is_measured_binds_a_goal() -> None:
+    assert auto.is_free(GOAL) and auto.is_free(parse_goal("max throughput, batch <= 32"))
+    assert not auto.is_free(parse_goal("max throughput, p99 < 20 ms"))
+
+
 def test_a_measured_start_is_enough_to_look_elsewhere() -> None:
     landscape = cpu_landscape(units=8, seed=0)
     starts = {p for s in landscape.spaces for p in (*s.seeds, *(b.point for b in s.baselines))}

@@ -32,6 +32,7 @@ from infertune.search.parts.surrogate import (
     safe_cholesky,
     usual,
 )
+from infertune.search.parts.turns import Turns
 from infertune.testing.spaces import a_cpu_space, a_knob, a_window, cpu_landscape
 from infertune.testing.strategies import nothing_legal, one_point, small_space
 
@@ -389,3 +390,19 @@ def test_inputs_of_spaces_without_common_knobs() -> None:
     inputs: Inputs = encoded(everything)
     assert np.all(np.isfinite(inputs.x))
     assert len(inputs) == len(everything)
+
+
+@pytest.mark.parametrize(
+    ("spaces", "begun", "starts", "owed"),
+    [(1, 0, 0, True), (1, 1, 0, False), (1, 1, 2, True), (1, 2, 2, False), (2, 1, 2, False), (2, 0, 0, True)],
+)
+def test_starts_that_are_owed(spaces: int, begun: int, starts: int, owed: bool) -> None:
+    """Each space one; a lone one as many as are asked for in all."""
+    nothing = np.zeros(2 * spaces)
+    found = Turns(
+        homes=np.repeat(np.arange(spaces), 2), named=np.ones(2 * spaces, dtype=bool),
+        open=np.ones(2 * spaces, dtype=bool), begun=(begun,) * spaces, starts=starts,
+    )  # fmt: skip
+    assert (found.next(nothing, nothing) is not None) == owed
+    unnamed = replace(found, named=~found.named)
+    assert (unnamed.next(nothing, nothing) is not None) == (begun == 0)

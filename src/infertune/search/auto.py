@@ -24,7 +24,7 @@ from infertune.search.parts.known import known
 from infertune.search.parts.outlook import Outlook
 from infertune.search.parts.remaining import chance_of_better
 from infertune.search.parts.seconds import Price
-from infertune.search.parts.turns import Turns, highest, turns
+from infertune.search.parts.turns import FREE_STARTS, Turns, highest, turns
 
 ENOUGH = 16
 """Trials before the search may end by itself."""
@@ -41,6 +41,8 @@ def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: in
 
     A front is searched from all sides in turn (`parts.fronts`), and given up once no side promises anything.
     """
+    if not goal.is_front:
+        return _next(spaces, history, goal, n, seed, starts=FREE_STARTS if is_free(goal) else 0)
     asked = sides(goal, history, np.random.default_rng([seed, len(history), 1]))
     dealt = shares(asked, len(history), n)
     found: list[Point] = []
@@ -52,8 +54,15 @@ def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: in
     return tuple(found)
 
 
-def _next(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int) -> Sequence[Point]:
-    """The next points for a goal of one number."""
+def is_free(goal: Goal) -> bool:
+    """Whether nothing that is measured is limited."""
+    return all(limit.metric in ("batch", "cores") for limit in goal.limits)
+
+
+def _next(
+    spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int, starts: int = 0
+) -> Sequence[Point]:
+    """The next points for a goal of one number. ``starts``: named ones to try at least, in all spaces together."""
     everything = catalogue(tuple(spaces))
     evidence = tuple(trial for trial in read(history, goal) if everything.has(trial.point))
     left = allowed(everything, goal) & ~hopeless(everything, evidence)
@@ -62,7 +71,7 @@ def _next(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int,
         return ()
     rng = np.random.default_rng([seed, len(history)])
     places = candidates(everything, left, _leaders(evidence), len(evidence), rng)
-    return tuple(everything.point(place) for place in _picks(everything, evidence, goal, places, n))
+    return tuple(everything.point(place) for place in _picks(everything, evidence, goal, places, n, starts))
 
 
 def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str:
@@ -93,11 +102,13 @@ def _leaders(evidence: Sequence[Evidence]) -> list[Point]:
     return [point for *_, point in sorted(measured, key=lambda found: found[:2], reverse=True)]
 
 
-def _picks(everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, places: Whole, n: int) -> list[int]:
+def _picks(
+    everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, places: Whole, n: int, starts: int
+) -> list[int]:
     """Greedy: after each pick the models are told that it came out as expected, so the next one looks elsewhere."""
     trials = known(everything, evidence, goal)
     best, outlook = trials.best(), trials.outlook(encoded(everything)[places])
-    price, owed = trials.price(everything, places), turns(everything, evidence, places)
+    price, owed = trials.price(everything, places), turns(everything, evidence, places, starts)
     measured = any(trial.figures is not None for trial in evidence)
     picks: list[int] = []
     while owed.open.any():

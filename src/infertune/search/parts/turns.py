@@ -13,21 +13,23 @@ from infertune.search.parts.evidence import Evidence
 
 STARTS = 1
 """Trials that every space gets."""
-IN_ALL = 2
-"""Of named starts, in all spaces together: one alone tells nothing of what a start decides, the cut of the device."""
+FREE_STARTS = 2
+"""Of named starts in all spaces together, where one number is searched for without limits: one start alone tells
+nothing of what starts decide, the cut of the device."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turns:
     """Per candidate: the number of its space, whether its target names it as a start, and whether it is still open.
 
-    ``begun``: trials per space.
+    ``begun``: trials per space. ``starts``: named ones to try at least, in all spaces together.
     """
 
     homes: Whole
     named: Mask
     open: Mask
     begun: tuple[int, ...]
+    starts: int
 
     def next(self, expected: Floats, hope: Floats) -> int | None:
         """A start in the space with the fewest trials; None once no space is owed one.
@@ -38,7 +40,7 @@ class Turns:
         for space in sorted(range(len(self.begun)), key=self.begun.__getitem__):
             ours = self.open & (self.homes == space)
             starts = ours & self.named
-            if starts.any() and self.begun[space] < max(STARTS, IN_ALL // len(self.begun)):
+            if starts.any() and self.begun[space] < max(STARTS, self.starts // len(self.begun)):
                 return highest(expected, starts)
             if ours.any() and self.begun[space] < STARTS:
                 return highest(hope, ours)
@@ -61,7 +63,7 @@ def highest(values: Floats, among: Mask) -> int:
     return int(np.argmax(np.where(among, values, -np.inf)))
 
 
-def turns(everything: Catalogue, evidence: Sequence[Evidence], places: Whole) -> Turns:
+def turns(everything: Catalogue, evidence: Sequence[Evidence], places: Whole, starts: int = 0) -> Turns:
     spaces = [table.space for table in everything.tables]
     tried = [(trial.point.target, trial.point.device) for trial in evidence]
     return Turns(
@@ -69,4 +71,5 @@ def turns(everything: Catalogue, evidence: Sequence[Evidence], places: Whole) ->
         named=np.isin(places, everything.starts_named()),
         open=np.ones(len(places), dtype=bool),
         begun=tuple(tried.count((space.target, space.device)) for space in spaces),
+        starts=starts,
     )
