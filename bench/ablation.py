@@ -28,7 +28,7 @@ from search import cases, chosen
 from infertune.core.goal import parse_goal
 from infertune.core.replayed import Replayed
 from infertune.search import auto
-from infertune.search.parts import features, figures, known, outlook, seconds, surrogate, turns
+from infertune.search.parts import features, figures, known, outlook, seconds, surrogate, trend, turns
 from infertune.search.parts.arrays import Floats
 from infertune.search.replay.judge import Terms, judged
 from infertune.search.replay.landscape import steady
@@ -59,6 +59,10 @@ def no_prices() -> None:
 
 def no_mixes() -> None:
     vars(features)["_mixes"] = lambda knobs: []
+
+
+def no_evenness() -> None:
+    vars(trend)["_uneven"] = lambda batch, cores: np.zeros(len(batch))
 
 
 def no_turns() -> None:
@@ -92,6 +96,7 @@ IDEAS: Mapping[str, Callable[[], None]] = {
     "without the ceiling on what a trial may promise": no_ceiling,
     "without prices (gain per trial, not per second)": no_prices,
     "without batch per core and batch x instances": no_mixes,
+    "without cores that wait for uneven samples": no_evenness,
     "without first tries of starts": no_turns,
     "without Little's law between latency and rate": no_littles_law,
     "without expecting noise": no_doubt,

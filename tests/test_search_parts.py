@@ -32,6 +32,7 @@ from infertune.search.parts.surrogate import (
     safe_cholesky,
     usual,
 )
+from infertune.search.parts.trend import basis
 from infertune.search.parts.turns import Turns
 from infertune.testing.spaces import a_cpu_space, a_knob, a_window, cpu_landscape
 from infertune.testing.strategies import nothing_legal, one_point, small_space
@@ -406,3 +407,13 @@ def test_starts_that_are_owed(spaces: int, begun: int, starts: int, owed: bool) 
     assert (found.next(nothing, nothing) is not None) == owed
     unnamed = replace(found, named=~found.named)
     assert (unnamed.next(nothing, nothing) is not None) == (begun == 0)
+
+
+@pytest.mark.parametrize(
+    ("cores", "batch", "busiest"),
+    [(1, 5, 1.0), (4, 8, 1.0), (4, 2, 1.0), (7, 8, 7 / 4), (8, 3, 8 / 6), (3, 4, 3 / 2), (0, 3, 1.0)],
+)
+def test_cores_that_wait_for_uneven_samples(cores: int, batch: int, busiest: float) -> None:
+    """Two samples on the busiest of seven cores are 7/4 of eight over seven; two of eight cores have none of three."""
+    columns = {"cores": np.asarray([cores]), "batch": np.asarray([batch]), "used": np.asarray([1])}
+    assert basis(columns, 16, 1)[0, -1] == pytest.approx(np.log(busiest))

@@ -5,7 +5,8 @@ shared cores limit it; it saturates in batch like b / (b + 1), and falls slowly 
 Instances work side by side, while the cores of one instance wait for each other: of equally many units at work, more
 instances of fewer cores do more. Numbers of half the bits take up to half the time: the middle between no gain and
 twice the speed is expected. One instance on all cores loses to waiting, one per core to memory: the best cut is rarely
-at either end.
+at either end. Where neither samples divide evenly among the cores of an instance nor cores among samples, some cores
+may wait for others.
 Latency follows by Little's law: latency = samples in flight / throughput. So both goals share one model, that of
 log throughput.
 """
@@ -18,19 +19,21 @@ import numpy.typing as npt
 from infertune.search.parts.arrays import Columns, Floats
 
 LEVEL_SD = 3.0
-SLOPES = (0.5, 0.4, 0.5, -0.02, -0.02, -0.15, 0.35)
-SLOPE_SDS = (0.3, 0.3, 0.4, 0.1, 0.03, 0.2, 0.35)
+SLOPES = (0.5, 0.4, 0.5, -0.02, -0.02, -0.15, 0.35, -0.3)
+SLOPE_SDS = (0.3, 0.3, 0.4, 0.1, 0.03, 0.2, 0.35, 0.4)
 BITS = {"f32": 32, "bf16": 16, "fp16": 16, "f16": 16, "int8": 8, "int4": 4}
 UNKNOWN_BITS = 16
 """Where the runtime decides."""
 
 
 def basis(columns: Columns, units: int, count: int) -> Floats:
-    """(points, 8): level, log of units used, of those below half, batch saturation, batch octaves, cut, each, halvings.
+    """(points, 9): level, log of units used, of those below half, batch saturation, batch octaves, cut, each, halvings,
+    uneven.
 
     ``units``: the most compute units that any point of the space uses. ``cut``: squared octaves between a point's cores
     and those of the even cut, with as many instances as cores. ``each``: log of the cores of an instance (of the even
     cut where the runtime decides), 0 in a space without instances. ``halvings``: of the 32 bits of a number.
+    ``uneven``: see `_uneven`.
     """
     used = np.log(_whole(columns, "used", units, count) / units)
     batch = _whole(columns, "batch", 1, count)
@@ -40,7 +43,8 @@ def basis(columns: Columns, units: int, count: int) -> Floats:
     each = np.log(np.where(_left(columns, "cores", count), np.sqrt(units), cores))
     each = each if "instances" in columns else np.zeros(count)
     grown = (np.log(batch / (batch + 1.0)), np.log2(batch))
-    return np.stack([np.ones(count), used, below_half, *grown, cut, each, _halvings(columns, count)], axis=1)
+    rest = (cut, each, _halvings(columns, count), _uneven(batch, cores))
+    return np.stack([np.ones(count), used, below_half, *grown, *rest], axis=1)
 
 
 def depth(columns: Columns, count: int) -> Floats:
@@ -49,6 +53,14 @@ def depth(columns: Columns, count: int) -> Floats:
     for knob in ("batch", "instances", "set_size"):
         total += np.log(_whole(columns, knob, 1, count))
     return total
+
+
+def _uneven(batch: Floats, cores: Floats) -> Floats:
+    """Log of the busiest core's work over that of an even split, where a core gets whole samples, or a sample a whole
+    number of cores: 0 where batch is a multiple of cores or cores of batch."""
+    samples = np.ceil(batch / cores) * cores / batch
+    shares = cores / (batch * np.maximum(np.floor(cores / batch), 1.0))
+    return np.asarray(np.log(np.where(batch >= cores, samples, shares)))
 
 
 def _halvings(columns: Columns, count: int) -> Floats:
