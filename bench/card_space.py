@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -62,9 +63,9 @@ def card_space() -> Space:
         Rule(reason="cores x instances fit the card", holds=lambda v: int(v["cores"]) * int(v["instances"]) <= 14),
         Rule(reason="mos must not exceed cores", holds=lambda v: int(v["mos"]) <= int(v["cores"])),
     )
-    bare = Space(target="qaic", device="simulated", knobs=knobs, rules=rules)
+    bare = Space(target="qaic", device="simulated", knobs=knobs, rules=rules, whole_samples=True)
     seeds = tuple(bare.point(cores=n, instances=14 // n, mos=1, ols=1, batch=b) for b in (8, 1) for n in STARTS)
-    return Space(target=bare.target, device=bare.device, knobs=knobs, rules=rules, seeds=seeds)
+    return replace(bare, seeds=seeds)
 
 
 def setting_of(point: Point) -> Setting:

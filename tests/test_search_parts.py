@@ -416,4 +416,5 @@ def test_starts_that_are_owed(spaces: int, begun: int, starts: int, owed: bool) 
 def test_cores_that_wait_for_uneven_samples(cores: int, batch: int, busiest: float) -> None:
     """Two samples on the busiest of seven cores are 7/4 of eight over seven; two of eight cores have none of three."""
     columns = {"cores": np.asarray([cores]), "batch": np.asarray([batch]), "used": np.asarray([1])}
-    assert basis(columns, 16, 1)[0, -1] == pytest.approx(np.log(busiest))
+    assert basis(columns, 16, 1, whole_samples=True)[0, -1] == pytest.approx(np.log(busiest))
+    assert basis(columns, 16, 1)[0, -1] == 0.0

@@ -130,7 +130,10 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """A target's knobs, rules and seed points for one model on one device."""
+    """A target's knobs, rules and seed points for one model on one device.
+
+    ``whole_samples``: cores of an instance take whole samples each, or samples whole cores, as far as that goes.
+    """
 
     target: str
     device: str
@@ -138,6 +141,7 @@ class Space:
     rules: tuple[Rule, ...] = ()
     seeds: tuple[Point, ...] = ()
     baselines: tuple[Baseline, ...] = ()
+    whole_samples: bool = False
 
     def knob(self, name: str) -> Knob:
         """Raises `UsageError` with the nearest name when there is no such knob."""

@@ -118,7 +118,8 @@ class Encoder:
         groups = tuple(group for group, block in enumerate(blocks) for _ in range(block.shape[1]))
         named = {0, *(i for i, knob in enumerate(self.knobs, start=1) if isinstance(knob, Choice))}
         choices = tuple(j for j, group in enumerate(groups) if group in named)
-        basis = trend.basis({**columns, **full}, self.units[number], count)
+        whole = self.spaces[number].whole_samples
+        basis = trend.basis({**columns, **full}, self.units[number], count, whole_samples=whole)
         return Inputs(np.hstack(blocks), groups, choices, basis, trend.depth(columns, count))
 
     def encode_point(self, point: Point) -> Inputs:

@@ -5,8 +5,8 @@ shared cores limit it; it saturates in batch like b / (b + 1), and falls slowly 
 Instances work side by side, while the cores of one instance wait for each other: of equally many units at work, more
 instances of fewer cores do more. Numbers of half the bits take up to half the time: the middle between no gain and
 twice the speed is expected. One instance on all cores loses to waiting, one per core to memory: the best cut is rarely
-at either end. Where neither samples divide evenly among the cores of an instance nor cores among samples, some cores
-may wait for others.
+at either end. Where cores take whole samples, some wait for others if neither samples divide evenly among the cores of
+an instance nor cores among samples.
 Latency follows by Little's law: latency = samples in flight / throughput. So both goals share one model, that of
 log throughput.
 """
@@ -26,14 +26,14 @@ UNKNOWN_BITS = 16
 """Where the runtime decides."""
 
 
-def basis(columns: Columns, units: int, count: int) -> Floats:
+def basis(columns: Columns, units: int, count: int, *, whole_samples: bool = False) -> Floats:
     """(points, 9): level, log of units used, of those below half, batch saturation, batch octaves, cut, each, halvings,
     uneven.
 
     ``units``: the most compute units that any point of the space uses. ``cut``: squared octaves between a point's cores
     and those of the even cut, with as many instances as cores. ``each``: log of the cores of an instance (of the even
     cut where the runtime decides), 0 in a space without instances. ``halvings``: of the 32 bits of a number.
-    ``uneven``: see `_uneven`.
+    ``uneven``: see `_uneven`; 0 unless cores take whole samples.
     """
     used = np.log(_whole(columns, "used", units, count) / units)
     batch = _whole(columns, "batch", 1, count)
@@ -43,7 +43,8 @@ def basis(columns: Columns, units: int, count: int) -> Floats:
     each = np.log(np.where(_left(columns, "cores", count), np.sqrt(units), cores))
     each = each if "instances" in columns else np.zeros(count)
     grown = (np.log(batch / (batch + 1.0)), np.log2(batch))
-    rest = (cut, each, _halvings(columns, count), _uneven(batch, cores))
+    uneven = _uneven(batch, cores) if whole_samples else np.zeros(count)
+    rest = (cut, each, _halvings(columns, count), uneven)
     return np.stack([np.ones(count), used, below_half, *grown, *rest], axis=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from infertune.core.goal import Goal, latency_percent
 from infertune.core.records import Device, Model
@@ -335,11 +336,9 @@ def space_for(model: Model, device: Device, goal: Goal) -> Space:
     if model.batch_symbol is None:
         values = {**values, "batch": model.fixed_batch}
     start = bare.point(**values)
-    return Space(
-        target=bare.target,
-        device=bare.device,
-        knobs=bare.knobs,
-        rules=bare.rules,
+    return replace(
+        bare,
         seeds=_seeds(bare, goal, units, batches),
         baselines=(Baseline(name=name, point=start),) if bare.why_illegal(start) is None else (),
+        whole_samples=True,
     )
