@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from landscapes import made_up, recorded, simulated
 from limits import bounds_ms
-from search import MADE_UP, chosen
+from search import cases as recordings
 
 from infertune.core.goal import parse_goal
 from infertune.search import auto
@@ -27,12 +26,9 @@ FRONT = parse_goal("pareto throughput, p99")
 
 def cases(wanted: Sequence[str], seeds: int) -> Iterator[tuple[str, list[Landscape]]]:
     """Per data set: the landscape of each seed."""
-    for name, found in (*recorded(), *simulated()):
-        if chosen(name, list(wanted)) and not name.endswith("latency"):
-            yield name, [replace(found.landscape, ratios=steady)] * seeds
-    for units in MADE_UP:
-        if chosen(f"made-up-{units}-cpus", list(wanted)):
-            yield f"made-up-{units}-cpus", [made_up(units, seed).landscape for seed in range(seeds)]
+    for name, found in recordings(list(wanted), seeds):
+        if not name.endswith("latency"):
+            yield name, [replace(case.landscape, ratios=steady) for case in found]
 
 
 def reached(landscape: Landscape, seed: int, trials: int, noise: float) -> list[float]:

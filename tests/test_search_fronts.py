@@ -108,9 +108,11 @@ def test_a_side_that_promises_nothing_does_not_end_the_search(monkeypatch: pytes
     begun = play(auto.propose, LANDSCAPE, FRONT, seed=0, trials=10)
     whole, asked = auto._next, []
 
-    def next_of(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int) -> Sequence[Point]:
+    def next_of(
+        spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int, starts: int
+    ) -> Sequence[Point]:
         asked.append(goal)
-        return whole(spaces, history, goal, n, seed) if len(asked) == 3 else ()
+        return whole(spaces, history, goal, n, seed, starts) if len(asked) == 3 else ()
 
     monkeypatch.setattr(auto, "_next", next_of)
     assert len(auto.propose(LANDSCAPE.spaces, begun, FRONT, 1, 0)) == 1

@@ -116,10 +116,12 @@ cause is the precision then, or the model, and every further check would cost wh
 
 def hopeless(terms: Terms) -> dict[Kind, Fidelity]:
     """Kinds of programs that are given up, and one of the checks that they failed."""
+    floor = terms.goal.fidelity_floor
+    if sum(found.value < floor for found in terms.fidelities.values()) < HOPELESS:
+        return {}
     checks: dict[Kind, dict[tuple[object, ...], Fidelity]] = {}
     for point, found in terms.fidelities.items():
         checks.setdefault(kind(point), {})[arithmetic(point, terms.spaces)] = found
-    floor = terms.goal.fidelity_floor
     wrong = {of: [f for f in made.values() if f.inputs > 0 and f.value < floor] for of, made in checks.items()}
     return {of: found[0] for of, found in wrong.items() if len(found) == len(checks[of]) >= HOPELESS}
 

@@ -41,26 +41,25 @@ def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: in
 
     A front is searched from all sides in turn (`parts.fronts`), and given up once no side promises anything.
     """
-    if not goal.is_front:
-        return _next(spaces, history, goal, n, seed, starts=FREE_STARTS if is_free(goal) else 0)
+    starts = FREE_STARTS if is_free(goal) else 0
     asked = sides(goal, history, np.random.default_rng([seed, len(history), 1]))
     dealt = shares(asked, len(history), n)
     found: list[Point] = []
     for side, share in dealt:
-        found += _next(spaces, (*history, *(Trial(point=point) for point in found)), side, share, seed)
+        found += _next(spaces, (*history, *(Trial(point=point) for point in found)), side, share, seed, starts)
     for side in asked:
         if not found and side not in dict(dealt):
-            found += _next(spaces, history, side, n, seed)
+            found += _next(spaces, history, side, n, seed, starts)
     return tuple(found)
 
 
 def is_free(goal: Goal) -> bool:
-    """Whether nothing that is measured is limited."""
-    return all(limit.metric in ("batch", "cores") for limit in goal.limits)
+    """Whether one number is searched for and nothing that is measured is limited."""
+    return not goal.is_front and all(limit.metric in ("batch", "cores") for limit in goal.limits)
 
 
 def _next(
-    spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int, starts: int = 0
+    spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int, starts: int
 ) -> Sequence[Point]:
     """The next points for a goal of one number. ``starts``: named ones to try at least, in all spaces together."""
     everything = catalogue(tuple(spaces))

@@ -67,10 +67,8 @@ def check_baseline(loop: Loop, point: Point) -> None:
     if is_exact(point) or point in checked:
         return
     twin = next((f for p, f in checked.items() if arithmetic(loop, p) == arithmetic(loop, point)), None)
-    if twin is None and verdict.kind(point) in verdict.hopeless(loop.terms()):
-        return
-    if twin is None:
-        check(loop, point)
-    else:
+    if twin is not None:
         told = replace(twin, point=point, reason=twin.reason or f"{verdict.SAME_ARITHMETIC} {twin.point}")
         loop.journal.append(Checked(fidelity=told, wall_s=0.0))
+    elif not trusted(loop, point):
+        check(loop, point)

@@ -166,8 +166,9 @@ def own_search(shop: Workshop, limit: int) -> tuple[Row, ...]:
             waiting.update(zip(picks, shop.submit(picks), strict=True))
         if not waiting:
             break
-        if any(future.done() for future in waiting.values()) or not _leads_more_surely(shop):
-            _run_done(shop, waiting)
+        if not any(future.done() for future in waiting.values()) and _ran_leader_again(shop):
+            continue
+        _run_done(shop, waiting)
     _race(shop)
     best = shop.best()
     if best is None:
@@ -198,11 +199,11 @@ def _race(shop: Workshop) -> None:
     usually a lucky one, falls back, and makes room for the next.
     """
     for _ in range(RACE_RUNS):
-        if not _leads_more_surely(shop):
+        if not _ran_leader_again(shop):
             return
 
 
-def _leads_more_surely(shop: Workshop) -> bool:
+def _ran_leader_again(shop: Workshop) -> bool:
     """One more run of the leader, which also fills the time in which the card would wait for the compiler; False when
     it had `RUNS_TO_LEAD` or there is none."""
     leader = shop.best()
