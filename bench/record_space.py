@@ -2,10 +2,12 @@
 
 Call it until it says that all blocks are complete; each call works for at most ``--seconds`` and goes on where the last
 one stopped. Blocks are interleaved: every point is launched once, in a fresh random order, before any is launched
-again. What comes out (RUN.csv: a row per launch, RUN.json beside it: knobs, goal, costs, the machine's facts) is what
-`infertune replay` plays.
+again. After these come ``--again`` blocks of only those points that are within ``--near`` of the best by the mean of
+their launches so far: among them one launch more or less decides which is called the best. What comes out (RUN.csv: a
+row per launch, RUN.json beside it: knobs, goal, costs, the machine's facts) is what `infertune replay` plays.
 
-    python bench/record_space.py bench/spaces/minilm-l6-2cpu models/minilm-l6.onnx --shape sequence_length=128
+    python bench/record_space.py bench/spaces/minilm-l6-2cpu models/minilm-l6.onnx --shape sequence_length=128 \\
+        --knob batch=1,2,4,8,16,32 --blocks 2 --again 6
 
 ``--study`` measures nothing: it takes the launches of a study that was made with ``--strategy grid``.
 """
@@ -15,8 +17,10 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from infertune import __version__
@@ -57,19 +61,41 @@ def setting_of(asked: argparse.Namespace) -> Setting:
     )
 
 
-def work(setting: Setting, journal: Journal, *, blocks: int, seconds: float) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """``whole`` blocks of all points, then ``again`` of those within a share ``near`` of the best."""
+
+    whole: int
+    again: int
+    near: float
+
+    def of(self, block: int, points: Sequence[Point], launches: Sequence[Launch]) -> Sequence[Point]:
+        """The points of a block. Who is near the best was settled by the whole blocks."""
+        if block < self.whole:
+            return points
+        rates: dict[Point, list[float]] = {}
+        for launch in launches:
+            if launch.block < self.whole and isinstance(launch.outcome, Measurement):
+                rates.setdefault(launch.point, []).append(stats.throughput(launch.outcome))
+        means = {point: statistics.geometric_mean(found) for point, found in rates.items()}
+        least = (1.0 - self.near) * max(means.values())
+        return [point for point in points if means.get(point, 0.0) >= least]
+
+
+def work(setting: Setting, journal: Journal, *, blocks: Blocks, seconds: float) -> str:
     """Launch what is missing until the time is over; what is left, in words."""
     bench = Bench(setting, journal, LocalExecutor(LocalShell()), ArtifactCache(), MonotonicClock())
-    points = [point for space in setting.spaces for point in space.points()]
+    everything = [point for space in setting.spaces for point in space.points()]
     done = {(launch.point, launch.block) for launch in history.launches(journal.entries)}
-    until = time.monotonic() + seconds
-    for block in range(blocks):
+    count, until = blocks.whole + blocks.again, time.monotonic() + seconds
+    for block in range(count):
+        points = blocks.of(block, everything, history.launches(journal.entries))
         missing = [p for p in block_order(points, 0, block) if (p, block) not in done]
         for at, point in enumerate(missing):
             if time.monotonic() > until:
-                return f"block {block + 1} of {blocks}: {len(missing) - at} of {len(points)} points are missing"
+                return f"block {block + 1} of {count}: {len(missing) - at} of {len(points)} points are missing"
             bench.launch(point, "measure", block, PLAN)
-    return f"all {blocks} blocks of {len(points)} points are complete"
+    return f"all {count} blocks of {len(everything)} points are complete"
 
 
 def row(launch: Launch, names: Sequence[str]) -> list[str]:
@@ -135,6 +161,8 @@ def main() -> None:
     parser.add_argument("--shape", action="append", default=[])
     parser.add_argument("--knob", action="append", default=[], help="narrow the grid: batch=1,4,16")
     parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--again", type=int, default=0, help="further blocks of the points near the best")
+    parser.add_argument("--near", type=float, default=0.06, help="how near, as a share")
     parser.add_argument("--seconds", type=float, default=400.0)
     parser.add_argument("--study", type=Path, help="the run folder of a grid study of the same question")
     asked = parser.parse_args()
@@ -143,7 +171,8 @@ def main() -> None:
         setting = setting_of(asked)
         ask(journal, setting)
         if asked.study is None:
-            print(work(setting, journal, blocks=asked.blocks, seconds=asked.seconds))
+            blocks = Blocks(whole=asked.blocks, again=asked.again, near=asked.near)
+            print(work(setting, journal, blocks=blocks, seconds=asked.seconds))
         launches, question = history.launches(journal.entries), history.question(journal.entries)
         builds = [e.event.wall_s for e in journal.entries if isinstance(e.event, Built)]
     names = knob_names(setting.spaces)

@@ -10,14 +10,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from infertune.core.goal import parse_goal
 from infertune.core.records import Artifact, Failed, Launch, Measurement, Trial
 from infertune.core.space import Point
+from infertune.measure import race
 from infertune.targets import find_target
 from infertune.targets.qaic.configurator.schema import read_search
 from infertune.targets.qaic.configurator.searches import (
+    LAST_RUNS,
     RUNS_TO_LEAD,
     SPARE,
     _ahead,
@@ -109,13 +112,38 @@ def test_the_leader_is_run_again_before_the_card_waits_for_the_compiler(
             waits.append((any(f.done() for f in pending), len(shop.trials[leader].launches) if leader else 0))
             super().wait(pending)
 
-    for name, stand_in in (("compile_into", compiled), ("measure_point", measured)):
-        monkeypatch.setattr(f"infertune.targets.qaic.configurator.workshop.{name}", stand_in)
-    shop = Workshop(
-        sdk=cast(Any, None), shell=cast(Any, None), model=a_model(), space=space_of(tmp_path, with_start()),
-        goal=parse_goal("max throughput"), folder=str(tmp_path), seconds=5, threads=4, crew=Watched(clock, 4),
-        say=lambda text: None,
-    )  # fmt: skip
+    shop = shop_where(monkeypatch, tmp_path, Watched(clock, 4), compiled, measured)
     own_search(shop, 8)
     assert len(shop.trials) == 8
     assert {runs for ready, runs in waits if not ready} == {0, RUNS_TO_LEAD}
+
+
+def shop_where(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, crew: VirtualCrew, compiled: Any, measured: Any
+) -> Workshop:
+    """Compiles and runs are what these stand-ins say."""
+    for name, stand_in in (("compile_into", compiled), ("measure_point", measured)):
+        monkeypatch.setattr(f"infertune.targets.qaic.configurator.workshop.{name}", stand_in)
+    return Workshop(
+        sdk=cast(Any, None), shell=cast(Any, None), model=a_model(), space=space_of(folder, with_start()),
+        goal=parse_goal("max throughput"), folder=str(folder), seconds=5, threads=4, crew=crew,
+        say=lambda text: None,
+    )  # fmt: skip
+
+
+def test_the_answer_is_chosen_among_leaders_that_were_run_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen points that are all alike: the highest single run is a lucky one of 3 % noise."""
+    noise, clock = np.random.default_rng(0), VirtualClock()
+
+    def measured(*asked: object) -> Measurement:
+        return a_measurement(1000.0 * float(np.exp(0.03 * noise.normal())))
+
+    shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, measured)
+    own_search(shop, 16)
+    best = shop.best()
+    runs = sorted((len(trial.launches) for trial in shop.trials.values()), reverse=True)
+    assert best is not None and len(shop.trials[best].launches) >= RUNS_TO_LEAD
+    assert len(runs) == 16 and runs[3] >= len(race.SIZES)  # a quarter raced to the end
+    assert sum(runs) <= 16 + 4 * len(race.SIZES) + 4 * RUNS_TO_LEAD + LAST_RUNS

@@ -38,7 +38,7 @@ def confirm(loop: Loop, raced: Raced, why: str) -> None:
 
 def _open(loop: Loop, raced: Raced, why: str) -> list[Point]:
     """Check outputs, write the decision down, and say who is confirmed: a tie steps in for a winner that is wrong."""
-    finalists = _within_reach(loop, raced.finalists)
+    finalists = _affordable(loop, raced.finalists)
     faithful = [p for p in finalists if checking.check(loop, p)]
     ties = [p for p in raced.ties if loop.faithful(p)]
     if not faithful:
@@ -50,7 +50,7 @@ def _open(loop: Loop, raced: Raced, why: str) -> list[Point]:
     return faithful
 
 
-def _within_reach(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
+def _affordable(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
     """The finalists that can be confirmed beside the baselines in the time left; the first if none can.
 
     They may differ much in what a launch costs (large batches): one that cannot be launched often enough would keep

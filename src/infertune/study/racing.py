@@ -73,7 +73,7 @@ def _survivors(loop: Loop, runners: Sequence[Point], blocks: int) -> list[Point]
     return racing.survivors(kept, loop.scores(), blocks, spread, loop.untold())
 
 
-def _within_reach(loop: Loop, field: list[Point]) -> list[Point]:
+def _confirmable(loop: Loop, field: list[Point]) -> list[Point]:
     """Where the leader takes too long to be confirmed, those within the margin of it that do not."""
     scores = loop.scores()
     order = racing.ranked({point: scores[point] for point in field})
@@ -87,7 +87,7 @@ def _finalists(loop: Loop, field: list[Point]) -> Raced:
     """Points that break a limit after all are left out while there are others."""
     standings = {point: loop.standing(point).state for point in field}
     kept = [p for p in field if standings[p] != "beyond" and loop.faithful(p)] or field
-    kept = _within_reach(loop, kept)
+    kept = _confirmable(loop, kept)
     safe = {p for p in kept if standings[p] == "within"}
     scores, spaces = loop.scores(), loop.setting.question.spaces
     final = racing.finalists(kept, scores, partial(verdict.simplicity, spaces=spaces), safe)

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from infertune.core.records import Artifact, Trial
 from infertune.core.space import Point, Rule, Space, Value
+from infertune.measure import race
 from infertune.search import find_strategy
 from infertune.search.pattern import progress
 from infertune.targets.qaic.configurator.schema import Search
 from infertune.targets.qaic.configurator.wording import Row, search_point
-from infertune.targets.qaic.configurator.workshop import Compiled, Workshop
+from infertune.targets.qaic.configurator.workshop import Compiled, Workshop, runs_of
 
 OWN_START = "(chosen by infertune)"
 OWN_LIMIT = {"throughput": 32, "latency": 25}
@@ -26,8 +27,10 @@ SPARE = 3
 BLIND = 3
 """At most one in so many points is chosen before the first result is in."""
 RUNS_TO_LEAD = 3
-RACE_RUNS = 8
-"""At most so many runs after the search, for choosing among its leaders."""
+TO_RACE = 4
+"""One in so many points is run again after the search, for choosing among its leaders ..."""
+LAST_RUNS = 8
+"""... and at most so many runs follow, should the race's leader have fallen behind a point that was not in it."""
 _FAR = 1e-9
 
 
@@ -195,12 +198,24 @@ def _ahead(shop: Workshop, limit: int) -> int:
 
 
 def _race(shop: Workshop) -> None:
-    """Run the leader again until it leads by the mean of `RUNS_TO_LEAD` runs: the highest of many single ones is
-    usually a lucky one, falls back, and makes room for the next.
+    """Run the leaders again, in blocks of fewer and fewer as in a study's race, and then whoever leads until it leads
+    by the mean of `RUNS_TO_LEAD` runs: the highest of many single ones is usually a lucky one, and falls back.
     """
-    for _ in range(RACE_RUNS):
+    field = race.entrants(_scores(shop))[: math.ceil(len(shop.trials) / TO_RACE)]
+    for block in range(len(race.SIZES)):
+        field = race.survivors(field, _scores(shop), block)
+        if len(field) < 2:
+            break
+        for point in race.block_order(field, 0, block):
+            _run_again(shop, point)
+    for _ in range(LAST_RUNS):
         if not _ran_leader_again(shop):
             return
+
+
+def _scores(shop: Workshop) -> dict[Point, list[float]]:
+    """The score of every run so far."""
+    return {point: [shop.goal.score(ran) for ran in runs_of(trial)] for point, trial in shop.trials.items()}
 
 
 def _ran_leader_again(shop: Workshop) -> bool:
@@ -209,7 +224,11 @@ def _ran_leader_again(shop: Workshop) -> bool:
     leader = shop.best()
     if leader is None or len(shop.trials[leader].launches) >= RUNS_TO_LEAD:
         return False
-    artifact = shop.trials[leader].build
-    assert isinstance(artifact, Artifact)
-    shop.run_again(leader, artifact)
+    _run_again(shop, leader)
     return True
+
+
+def _run_again(shop: Workshop, point: Point) -> None:
+    artifact = shop.trials[point].build
+    assert isinstance(artifact, Artifact)
+    shop.run_again(point, artifact)
