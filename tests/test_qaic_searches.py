@@ -16,13 +16,13 @@ import pytest
 from infertune.core.goal import parse_goal
 from infertune.core.records import Artifact, Failed, Launch, Measurement, Trial
 from infertune.core.space import Point
-from infertune.measure import race
 from infertune.targets import find_target
 from infertune.targets.qaic.configurator.schema import read_search
 from infertune.targets.qaic.configurator.searches import (
     LAST_RUNS,
     RUNS_TO_LEAD,
     SPARE,
+    TO_RACE,
     _ahead,
     narrowed,
     own_search,
@@ -131,9 +131,7 @@ def shop_where(
     )  # fmt: skip
 
 
-def test_the_answer_is_chosen_among_leaders_that_were_run_in_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_answer_is_settled_between_two_leaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen points that are all alike: the highest single run is a lucky one of 3 % noise."""
     noise, clock = np.random.default_rng(0), VirtualClock()
 
@@ -143,7 +141,36 @@ def test_the_answer_is_chosen_among_leaders_that_were_run_in_blocks(
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, measured)
     own_search(shop, 16)
     best = shop.best()
-    runs = sorted((len(trial.launches) for trial in shop.trials.values()), reverse=True)
+    runs = [len(trial.launches) for trial in shop.trials.values()]
     assert best is not None and len(shop.trials[best].launches) >= RUNS_TO_LEAD
-    assert len(runs) == 16 and runs[3] >= len(race.SIZES)  # a quarter raced to the end
-    assert sum(runs) <= 16 + 4 * len(race.SIZES) + 4 * RUNS_TO_LEAD + LAST_RUNS
+    assert len(runs) == 16 and 16 < sum(runs) <= 16 + LAST_RUNS  # nothing was compiled while the card waited
+
+
+def test_a_clear_leader_is_not_run_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock()
+
+    def measured(*asked: object) -> Measurement:
+        (point,) = (part for part in asked if isinstance(part, Point))
+        return a_measurement(100.0 * point.number("cores", 1) ** 0.5 * point.number("instances", 1))
+
+    shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, measured)
+    own_search(shop, 16)
+    runs = sorted(len(trial.launches) for trial in shop.trials.values())
+    assert runs[-2:] == [RUNS_TO_LEAD, RUNS_TO_LEAD] and sum(runs) == 16 + 2 * (RUNS_TO_LEAD - 1)
+
+
+def test_leaders_are_run_again_while_the_card_would_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points that are all alike, so that the leader stays the same one."""
+    clock = VirtualClock()
+
+    def compiled(*asked: object) -> float:
+        clock.sleep(60.0)
+        return 60.0
+
+    def measured(*asked: object) -> Measurement:
+        clock.sleep(5.0)
+        return a_measurement(1000.0)
+
+    shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), compiled, measured)
+    own_search(shop, 24)
+    assert sum(len(trial.launches) >= RUNS_TO_LEAD for trial in shop.trials.values()) >= 16 / TO_RACE

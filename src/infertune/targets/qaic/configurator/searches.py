@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from itertools import pairwise
 
 from infertune.core.records import Artifact, Trial
 from infertune.core.space import Point, Rule, Space, Value
@@ -28,9 +29,11 @@ BLIND = 3
 """At most one in so many points is chosen before the first result is in."""
 RUNS_TO_LEAD = 3
 TO_RACE = 4
-"""One in so many points is run again after the search, for choosing among its leaders ..."""
+"""While the card would wait for the compiler, one in so many points is run again, the best ones."""
 LAST_RUNS = 8
-"""... and at most so many runs follow, should the race's leader have fallen behind a point that was not in it."""
+"""At most so many runs after the search, for choosing between its leaders, ..."""
+WORTH = math.log(1.002)
+"""... which end once no more than this is expected to be gained."""
 _FAR = 1e-9
 
 
@@ -169,7 +172,7 @@ def own_search(shop: Workshop, limit: int) -> tuple[Row, ...]:
             waiting.update(zip(picks, shop.submit(picks), strict=True))
         if not waiting:
             break
-        if not any(future.done() for future in waiting.values()) and _ran_leader_again(shop):
+        if not any(future.done() for future in waiting.values()) and _ran_again(shop, _leaders(shop)):
             continue
         _run_done(shop, waiting)
     _race(shop)
@@ -198,19 +201,26 @@ def _ahead(shop: Workshop, limit: int) -> int:
 
 
 def _race(shop: Workshop) -> None:
-    """Run the leaders again, in blocks of fewer and fewer as in a study's race, and then whoever leads until it leads
-    by the mean of `RUNS_TO_LEAD` runs: the highest of many single ones is usually a lucky one, and falls back.
+    """Run the leader and its nearest rival again until it is settled between them, whoever they are by then: the
+    highest of many single runs is usually a lucky one, falls back, and makes room for the next.
     """
-    field = race.entrants(_scores(shop))[: math.ceil(len(shop.trials) / TO_RACE)]
-    for block in range(len(race.SIZES)):
-        field = race.survivors(field, _scores(shop), block)
-        if len(field) < 2:
-            break
-        for point in race.block_order(field, 0, block):
-            _run_again(shop, point)
     for _ in range(LAST_RUNS):
-        if not _ran_leader_again(shop):
+        scores = _scores(shop)
+        leaders = race.ranked(scores)[:2]
+        if all(len(scores[point]) >= RUNS_TO_LEAD for point in leaders) and _settled(leaders, scores):
             return
+        if not _ran_again(shop, leaders, LAST_RUNS):
+            return
+
+
+def _settled(leaders: Sequence[Point], scores: Mapping[Point, Sequence[float]]) -> bool:
+    spread = race.spread([after - before] for found in scores.values() for before, after in pairwise(found))
+    return race.expected_loss(leaders, scores, spread) <= WORTH
+
+
+def _leaders(shop: Workshop) -> list[Point]:
+    """The best points so far, of which more runs may tell which is the best."""
+    return race.entrants(_scores(shop))[: math.ceil(len(shop.trials) / TO_RACE)]
 
 
 def _scores(shop: Workshop) -> dict[Point, list[float]]:
@@ -218,17 +228,12 @@ def _scores(shop: Workshop) -> dict[Point, list[float]]:
     return {point: [shop.goal.score(ran) for ran in runs_of(trial)] for point, trial in shop.trials.items()}
 
 
-def _ran_leader_again(shop: Workshop) -> bool:
-    """One more run of the leader, which also fills the time in which the card would wait for the compiler; False when
-    it had `RUNS_TO_LEAD` or there is none."""
-    leader = shop.best()
-    if leader is None or len(shop.trials[leader].launches) >= RUNS_TO_LEAD:
+def _ran_again(shop: Workshop, leaders: Sequence[Point], most: int = RUNS_TO_LEAD) -> bool:
+    """One more run of the one that had fewest, the best of these; False when all had ``most``."""
+    point = min(leaders, key=lambda leader: len(shop.trials[leader].launches), default=None)
+    if point is None or len(shop.trials[point].launches) >= most:
         return False
-    _run_again(shop, leader)
-    return True
-
-
-def _run_again(shop: Workshop, point: Point) -> None:
     artifact = shop.trials[point].build
     assert isinstance(artifact, Artifact)
     shop.run_again(point, artifact)
+    return True
