@@ -214,6 +214,7 @@ def _race(shop: Workshop) -> None:
 
 
 def _settled(leaders: Sequence[Point], scores: Mapping[Point, Sequence[float]]) -> bool:
+    """Whether no more than `WORTH` is expected from the rival. What the changes of a point have in common is drift."""
     spread = race.spread([after - before] for found in scores.values() for before, after in pairwise(found))
     return race.expected_loss(leaders, scores, spread) <= WORTH
 
