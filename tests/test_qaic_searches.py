@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +20,9 @@ from infertune.targets import find_target
 from infertune.targets.qaic.configurator.schema import read_search
 from infertune.targets.qaic.configurator.searches import (
     LAST_RUNS,
+    POINTS_PER_LEADER,
     RUNS_TO_LEAD,
     SPARE,
-    TO_RACE,
     _ahead,
     narrowed,
     own_search,
@@ -92,14 +92,33 @@ def test_the_leader_has_been_run_several_times(
     assert runs[f"qpc-cores-{cores}-mos-1-ols-{ols}-bs-{batch}-output", instances] >= RUNS_TO_LEAD
 
 
-def test_the_leader_is_run_again_before_the_card_waits_for_the_compiler(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock, waits = VirtualClock(), list[tuple[bool, int]]()
+def shop_where(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, crew: VirtualCrew, compiled: Any, measured: Any
+) -> Workshop:
+    """Compiles and runs are what these stand-ins say."""
+    for name, stand_in in (("compile_into", compiled), ("measure_point", measured)):
+        monkeypatch.setattr(f"infertune.targets.qaic.configurator.workshop.{name}", stand_in)
+    return Workshop(
+        sdk=cast(Any, None), shell=cast(Any, None), model=a_model(), space=space_of(folder, with_start()),
+        goal=parse_goal("max throughput"), folder=str(folder), seconds=5, threads=4, crew=crew,
+        say=lambda text: None,
+    )  # fmt: skip
+
+
+def takes_a_minute(clock: VirtualClock) -> Callable[..., float]:
+    """A compile, told in seconds."""
 
     def compiled(*asked: object) -> float:
         clock.sleep(60.0)
         return 60.0
+
+    return compiled
+
+
+def test_the_leader_is_run_again_before_the_card_waits_for_the_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, waits = VirtualClock(), list[tuple[bool, int]]()
 
     def measured(*asked: object) -> Measurement:
         clock.sleep(5.0)
@@ -112,23 +131,10 @@ def test_the_leader_is_run_again_before_the_card_waits_for_the_compiler(
             waits.append((any(f.done() for f in pending), len(shop.trials[leader].launches) if leader else 0))
             super().wait(pending)
 
-    shop = shop_where(monkeypatch, tmp_path, Watched(clock, 4), compiled, measured)
+    shop = shop_where(monkeypatch, tmp_path, Watched(clock, 4), takes_a_minute(clock), measured)
     own_search(shop, 8)
     assert len(shop.trials) == 8
     assert {runs for ready, runs in waits if not ready} == {0, RUNS_TO_LEAD}
-
-
-def shop_where(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, crew: VirtualCrew, compiled: Any, measured: Any
-) -> Workshop:
-    """Compiles and runs are what these stand-ins say."""
-    for name, stand_in in (("compile_into", compiled), ("measure_point", measured)):
-        monkeypatch.setattr(f"infertune.targets.qaic.configurator.workshop.{name}", stand_in)
-    return Workshop(
-        sdk=cast(Any, None), shell=cast(Any, None), model=a_model(), space=space_of(folder, with_start()),
-        goal=parse_goal("max throughput"), folder=str(folder), seconds=5, threads=4, crew=crew,
-        say=lambda text: None,
-    )  # fmt: skip
 
 
 def test_the_answer_is_settled_between_two_leaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,14 +169,10 @@ def test_leaders_are_run_again_while_the_card_would_wait(tmp_path: Path, monkeyp
     """Points that are all alike, so that the leader stays the same one."""
     clock = VirtualClock()
 
-    def compiled(*asked: object) -> float:
-        clock.sleep(60.0)
-        return 60.0
-
     def measured(*asked: object) -> Measurement:
         clock.sleep(5.0)
         return a_measurement(1000.0)
 
-    shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), compiled, measured)
+    shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), takes_a_minute(clock), measured)
     own_search(shop, 24)
-    assert sum(len(trial.launches) >= RUNS_TO_LEAD for trial in shop.trials.values()) >= 16 / TO_RACE
+    assert sum(len(trial.launches) >= RUNS_TO_LEAD for trial in shop.trials.values()) >= 16 / POINTS_PER_LEADER

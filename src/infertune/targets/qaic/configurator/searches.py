@@ -28,8 +28,9 @@ SPARE = 3
 BLIND = 3
 """At most one in so many points is chosen before the first result is in."""
 RUNS_TO_LEAD = 3
-TO_RACE = 4
-"""While the card would wait for the compiler, one in so many points is run again, the best ones."""
+"""Runs that a leader gets while the card would wait for the compiler, and at least before the search ends."""
+POINTS_PER_LEADER = 4
+"""One in so many points counts as a leader."""
 LAST_RUNS = 8
 """At most so many runs after the search, for choosing between its leaders, ..."""
 WORTH = math.log(1.002)
@@ -172,9 +173,8 @@ def own_search(shop: Workshop, limit: int) -> tuple[Row, ...]:
             waiting.update(zip(picks, shop.submit(picks), strict=True))
         if not waiting:
             break
-        if not any(future.done() for future in waiting.values()) and _ran_again(shop, _leaders(shop)):
-            continue
-        _run_done(shop, waiting)
+        if any(future.done() for future in waiting.values()) or not _ran_again(shop, _leaders(shop)):
+            _run_done(shop, waiting)
     _race(shop)
     best = shop.best()
     if best is None:
@@ -221,7 +221,7 @@ def _settled(leaders: Sequence[Point], scores: Mapping[Point, Sequence[float]]) 
 
 def _leaders(shop: Workshop) -> list[Point]:
     """The best points so far, of which more runs may tell which is the best."""
-    return race.entrants(_scores(shop))[: math.ceil(len(shop.trials) / TO_RACE)]
+    return race.entrants(_scores(shop))[: math.ceil(len(shop.trials) / POINTS_PER_LEADER)]
 
 
 def _scores(shop: Workshop) -> dict[Point, list[float]]:
