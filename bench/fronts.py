@@ -2,7 +2,8 @@
 
 Searches for `pareto throughput, p99`. Told is what the points tried are worth to somebody who asks afterwards for
 `max throughput, p99 < L`: the share of the best throughput inside the limit that the best of them reaches, for five L
-spread over the true front (those of limits.py). Recorded launches are played at their mean.
+spread over the true front (those of limits.py). Recorded launches are played at their mean. With `--asked` the second
+and the fourth of them are levels that the front is asked at: `pareto throughput, p99 at L2 and L4`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from infertune.search import auto
 from infertune.search.parts.arrays import Floats
 from infertune.search.replay.landscape import Landscape, best_score, play, regrets, steady
 
-FRONT = parse_goal("pareto throughput, p99")
+FRONT = "pareto throughput, p99"
+ASKED = (1, 3)
+"""Places of the limits that the front is asked at."""
 
 
 def cases(wanted: Sequence[str], seeds: int) -> Iterator[tuple[str, list[Landscape]]]:
@@ -31,10 +34,12 @@ def cases(wanted: Sequence[str], seeds: int) -> Iterator[tuple[str, list[Landsca
             yield name, [replace(case.landscape, ratios=steady) for case in found]
 
 
-def reached(landscape: Landscape, seed: int, trials: int, noise: float) -> list[float]:
+def reached(landscape: Landscape, seed: int, trials: int, noise: float, *, levels: bool) -> list[float]:
     """Per limit: the best throughput inside among the points tried, divided by the best there is; 0 without one."""
-    played = play(auto.propose, landscape, FRONT, seed=seed, trials=trials, noise=noise)
-    goals = [parse_goal(f"max throughput, p99 < {bound:.4f} ms") for bound in bounds_ms(landscape)]
+    bounds = [f"{bound:.4f} ms" for bound in bounds_ms(landscape)]
+    front = f"{FRONT} at {' and '.join(bounds[place] for place in ASKED)}" if levels else FRONT
+    played = play(auto.propose, landscape, parse_goal(front), seed=seed, trials=trials, noise=noise)
+    goals = [parse_goal(f"max throughput, p99 < {bound}") for bound in bounds]
     return [math.exp(-regrets(landscape, goal, played, best_score(landscape, goal))[-1]) for goal in goals]
 
 
@@ -52,11 +57,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--noise", type=float, default=0.0)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--asked", action="store_true")
     asked = parser.parse_args()
     print(f"{asked.seeds} seeds, {asked.trials} trials, {100 * asked.noise:g} % noise; per limit, tightest first")
     everything: list[list[float]] = []
     for name, found in cases(asked.names, asked.seeds):
-        runs = [reached(case, seed, asked.trials, asked.noise) for seed, case in enumerate(found)]
+        runs = [reached(case, seed, asked.trials, asked.noise, levels=asked.asked) for seed, case in enumerate(found)]
         print(f"  {name:34} {told(np.asarray(runs))}", flush=True)
         everything += runs
     print(f"  {'all':34} {told(np.asarray(everything))}")

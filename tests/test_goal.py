@@ -45,6 +45,8 @@ def measurement(latency_ms: float = 10.0, count: int = 100, batch: int = 1) -> M
         "max throughput, p99.9 latency < 1 s, cores <= 4",
         "pareto throughput, p99",
         "pareto throughput, latency, memory, p99 < 50 ms, fidelity > 0.98",
+        "pareto throughput, p99 at 5 ms and 30 ms, memory < 2 GB",
+        "pareto throughput at 1000/s, p99 latency at 5 ms at 99 %",
     ],
 )
 def test_a_goal_printed_and_parsed_again_is_the_same(text: str) -> None:
@@ -93,6 +95,9 @@ def test_fidelity_has_a_floor_without_being_asked() -> None:
         ("pareto p99, p99 latency", "pareto throughput, p99"),
         ("pareto throughput, fidelity", "memory"),
         ("pareto", "throughput"),
+        ("pareto throughput, p99 at soon", "p99 at 5 ms and 30 ms"),
+        ("pareto throughput, p99 at 5 GB", "`ms`"),
+        ("max throughput, p99 at 5 ms", "p99 < 20 ms"),
     ],
 )
 def test_errors_show_what_to_write(text: str, hint: str) -> None:
@@ -130,3 +135,20 @@ def test_a_front_names_its_figures_and_has_a_score_that_rises_with_each_of_them(
     assert list(goal.scores(fast)) == pytest.approx([math.log(100.0), -math.log(0.010)])
     assert goal.score(fast) == pytest.approx(sum(goal.scores(fast)) / 2)
     assert goal.score(fast) - goal.score(slow) == pytest.approx(math.log(2))  # both figures are twice as good
+
+
+def test_a_front_asks_one_question_per_level() -> None:
+    goal = parse_goal("Pareto throughput at 900/s, p99 latency at 5 ms and 30 ms, memory < 2 GB")
+    assert [str(asked) for asked in goal.at_levels] == [
+        "min p99, memory < 2 GB, throughput > 900 /s",
+        "max throughput, memory < 2 GB, p99 < 5 ms",
+        "max throughput, memory < 2 GB, p99 < 30 ms",
+    ]
+    assert [limit.text for limit in goal.limits] == ["memory < 2 GB"]
+    assert all(parse_goal(str(asked)) == asked for asked in goal.at_levels)
+
+
+def test_levels_may_stand_between_commas_and_each_counts_once() -> None:
+    assert parse_goal("pareto throughput, p99 at 5 ms, 30 ms") == parse_goal("pareto throughput, p99 at 5 ms and 30 ms")
+    assert len(parse_goal("pareto throughput, p99 at 5 ms and 5 ms").levels) == 1
+    assert parse_goal("pareto throughput, p99").at_levels == ()

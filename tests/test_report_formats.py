@@ -113,8 +113,8 @@ def test_rows(golden: Golden) -> None:
 # ---------------------------------------------------------------- the contract
 
 KEYS = [
-    "format", "status", "goal", "model", "device", "winner", "confirmed", "baselines", "speedup", "fidelity",
-    "ablation", "trials", "launches", "failed", "spent_s", "simulated", "files",
+    "format", "status", "goal", "model", "device", "winner", "confirmed", "baselines", "speedup", "levels",
+    "fidelity", "ablation", "trials", "launches", "failed", "spent_s", "simulated", "files",
 ]  # fmt: skip
 
 

@@ -51,6 +51,18 @@ def test_a_gap_is_cut_in_half_by_a_limit_on_the_other_figure() -> None:
     assert gaps == {(("p99",), "throughput", False), (("throughput",), "p99", True)}
 
 
+def test_every_level_has_its_turn_before_each_side_of_the_front() -> None:
+    asked = parse_goal("pareto throughput, p99 at 5 ms and 30 ms, batch <= 32")
+    round_ = sides(asked, tried(30), a_rng())
+    assert len(round_) == 4 * 3
+    assert all(round_[place : place + 2] == asked.at_levels for place in range(0, 12, 3))
+    plain = replace(asked, levels=())
+    assert round_[2::3] == sides(plain, tried(30), a_rng())
+    assert {str(side): share for side, share in shares(asked.at_levels, 0, 4)} == dict.fromkeys(
+        map(str, asked.at_levels), 2
+    )
+
+
 def front(trials: tuple[Trial, ...]) -> list[tuple[float, float]]:
     """(throughput, p99) of those that no other one beats."""
     each = [(math.exp(rate), math.exp(-quick)) for rate, quick in (scores(trial) for trial in trials)]
@@ -150,3 +162,21 @@ def test_gaps_of_a_front_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "sides", lambda goal, history, rng: sides(goal, (), rng))
     left = widest(play(auto.propose, sagging(), FRONT, seed=0, trials=32, noise=0.01))
     assert filled < 0.5 * left
+
+
+def nearest_below(trials: Sequence[Trial], level: int) -> int:
+    return max((place for trial in trials if (place := int(trial.point.number("level"))) <= level), default=0)
+
+
+def test_asked_levels_are_answered_sooner_than_by_the_front_alone() -> None:
+    """How far the best point within each of two levels is from what could be there, in steps of the knob."""
+    landscape, places = sagging(), (23, 51)
+    bounds = [10.0 * math.exp(2.0 * math.sqrt(place / LEVELS)) * 1.0001 for place in places]
+    asked = parse_goal(f"pareto throughput, p99 at {bounds[0]:.4f} ms and {bounds[1]:.4f} ms")
+
+    def missed(goal: Goal, seed: int) -> int:
+        tried = play(auto.propose, landscape, goal, seed=seed, trials=16, noise=0.01)
+        return sum(place - nearest_below(tried, place) for place in places)
+
+    seeds = range(4)
+    assert sum(missed(asked, seed) for seed in seeds) < 0.5 * sum(missed(FRONT, seed) for seed in seeds)

@@ -21,6 +21,10 @@ def command(
             help=f"One of: {', '.join(formats.names())}.",
         ),
     ] = formats.DEFAULT,
+    level: Annotated[
+        str | None,
+        typer.Option(metavar="LIMIT", help="Of a front that was asked at levels: the one whose best point to write."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write the winner as a folder that deploys it, by itself or in the form a server wants."""
@@ -28,7 +32,7 @@ def command(
     from infertune.study import Study
     from infertune.study.hand_over import export
 
-    folder = export(Study.open(run), out, to=to)
+    folder = export(Study.open(run), out, to=to, level=level)
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     if json:
         print_json({"folder": str(folder), "format": to, "files": files})

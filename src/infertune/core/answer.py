@@ -8,8 +8,8 @@ from dataclasses import replace
 from infertune.core import caveats, choice, guard, history, noise, percentiles, stats, tallies, verdict
 from infertune.core.ablation import ablation
 from infertune.core.choice import Choice, Reading
-from infertune.core.findings import Answer, Figures, Rival
-from infertune.core.goal import Goal
+from infertune.core.findings import Answer, AtLevel, Figures, Rival
+from infertune.core.goal import Goal, Limit
 from infertune.core.history import Sample
 from infertune.core.records import Closed, Entry, Interval
 from infertune.core.relaxed import LimitCost, limit_cost
@@ -53,6 +53,26 @@ def _assembled(entries: Sequence[Entry], reading: Reading, chosen: Choice) -> An
         noise=noise.of_study(reading.launches, (point for _, point in reading.baselines)),
         ablation=ablation(entries, terms, winner),
         limit_cost=_limit_cost(reading, chosen, winner),
+        levels=tuple(_at_level(reading, *asked) for asked in zip(terms.goal.levels, chosen.levels, strict=True)),
+    )
+
+
+def _at_level(whole: Reading, level: Limit, chosen: Choice) -> AtLevel:
+    reading = choice.asking(whole, whole.terms.goal.within(level))
+    winner = chosen.decision.winner if chosen.decision else None
+    rivals = _rivals(reading, chosen)
+    best = _best_rival(reading, chosen, rivals)
+    return AtLevel(
+        goal=reading.terms.goal,
+        limit=level,
+        winner=winner,
+        why=chosen.decision.why if chosen.decision else "",
+        confirmed=chosen.confirmation is not None,
+        figures=_figures_of(reading, chosen, winner),
+        rival=best,
+        speedup=next((rival.speedup for rival in rivals if rival.name == best), None),
+        fidelity=reading.terms.fidelities.get(winner) if winner else None,
+        nearest=None if winner else nearest(reading.terms, map(choice.all_runs, reading.trials)),
     )
 
 

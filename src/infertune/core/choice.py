@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from infertune.core import audit, history, verdict
-from infertune.core.goal import parse_goal
+from infertune.core.goal import Goal, parse_goal
 from infertune.core.history import Confirmation, Sample
 from infertune.core.records import Closed, Entry, Launch, Noise, Question, Trial
 from infertune.core.space import Point
@@ -30,6 +30,11 @@ class Reading:
         return tuple(named for space in self.question.spaces for named in space.baselines)
 
     @property
+    def is_whole(self) -> bool:
+        """False where it is read for one level of the front that was asked for."""
+        return str(self.terms.goal) == self.question.goal
+
+    @property
     def searched(self) -> bool:
         """False for points that a person chose and measured one by one."""
         return any(launch.purpose != "measure" for launch in self.launches)
@@ -41,10 +46,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """``decision`` is None when nothing meets the goal; ``confirmation`` is None while nothing is confirmed."""
+    """``decision`` is None when nothing meets the goal; ``confirmation`` is None while nothing is confirmed.
+
+    ``levels`` are the choices at each level that a front was asked at, in their order.
+    """
 
     decision: Decision | None
     confirmation: Confirmation | None = None
+    levels: tuple[Choice, ...] = ()
 
 
 def read(entries: Sequence[Entry]) -> Reading:
@@ -62,8 +71,18 @@ def read(entries: Sequence[Entry]) -> Reading:
     )
 
 
+def asking(reading: Reading, goal: Goal) -> Reading:
+    """The same record, read for another goal: that of one of a front's levels."""
+    return replace(reading, terms=replace(reading.terms, goal=goal))
+
+
 def choose(reading: Reading) -> Choice:
     """The decision of the newest confirmation that has enough launches, else the best point so far."""
+    goals = reading.terms.goal.at_levels
+    return replace(_chosen(reading), levels=tuple(_chosen(asking(reading, goal)) for goal in goals))
+
+
+def _chosen(reading: Reading) -> Choice:
     if reading.closed is not None and reading.closed.status == "nothing_feasible":
         return Choice(decision=None)
     for confirmation in reversed(reading.confirmations):
@@ -77,18 +96,22 @@ def _decision(reading: Reading, confirmation: Confirmation) -> Decision | None:
     finalists = [history.sample(p, confirmation.launches) for p in confirmation.finalists]
     beside = [(name, history.sample(p, confirmation.launches)) for name, p in reading.baselines]
     decision = verdict.decide(reading.terms, finalists, beside)
-    if decision is None or not confirmation.ties or decision.winner != confirmation.finalists[0]:
+    if decision is None or not (confirmation.ties and reading.is_whole) or decision.winner != confirmation.finalists[0]:
         return decision
     told = verdict.race_tie_words(confirmation.ties, reading.question.spaces)
     return replace(decision, why=decision.why + told, tied=confirmation.ties)
 
 
 def _so_far(reading: Reading) -> Decision | None:
-    """The study's own first finalist, else the best raced point, else the best of all; or a baseline that beats it."""
+    """The study's own first finalist, else the best raced point, else the best of all; or a baseline that beats it.
+
+    Neither finalist nor race count at a level of a front: they may be about the front's other levels.
+    """
     samples = {t.point: all_runs(t) for t in reading.trials}
     fit = {point: s for point, s in samples.items() if verdict.acceptable(reading.terms, s)}
-    raced = {launch.point for launch in reading.launches if launch.purpose == "race"}
-    finalists = reading.confirmations[-1].finalists if reading.confirmations else ()
+    own = reading.launches if reading.is_whole else ()
+    raced = {launch.point for launch in own if launch.purpose == "race"}
+    finalists = reading.confirmations[-1].finalists if reading.confirmations and reading.is_whole else ()
     among = [p for p in finalists[:1] if p in fit] or [p for p in fit if p in raced] or list(fit)
     if not among:
         return None

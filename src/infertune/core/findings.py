@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from infertune.core import words
 from infertune.core.ablation import Ablation
+from infertune.core.goal import Goal, Limit
 from infertune.core.history import Spent
 from infertune.core.load import Arrivals
 from infertune.core.noise import Noise
@@ -74,6 +75,26 @@ class Nearest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AtLevel:
+    """The answer at one level that a front was asked at: ``goal`` is the whole question, ``limit`` the level.
+
+    ``figures`` belong to the winner, and are a result only when ``confirmed``; ``speedup`` is how many times better
+    it is than ``rival``, the best baseline. ``nearest`` is what comes closest where nothing is within.
+    """
+
+    goal: Goal
+    limit: Limit
+    winner: Point | None
+    why: str
+    confirmed: bool
+    figures: Figures | None
+    rival: str | None
+    speedup: Interval | None
+    nearest: Nearest | None
+    fidelity: Fidelity | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """``failed`` counts trials that never gave a figure; ``launches`` counts every one, failed or not."""
 
@@ -89,6 +110,7 @@ class Answer:
     ``figures`` belong to the winner, and are a result only when ``confirmed``. ``best_rival`` names the best baseline
     that met the goal (of all, where none did); ``absent`` holds baselines without a figure, with the reason.
     ``flags`` counts launches by what their audit found; ``noise`` is how steady the machine was all the while.
+    ``levels`` answers a front at each level that it was asked at, in their order.
     """
 
     status: str
@@ -115,6 +137,7 @@ class Answer:
     noise: Noise | None = None
     ablation: Ablation | None = None
     limit_cost: LimitCost | None = None
+    levels: tuple[AtLevel, ...] = ()
 
     @property
     def model(self) -> Model:

@@ -14,7 +14,8 @@ from infertune.core.records import Measurement
 from infertune.core.space import Point
 
 GRAMMAR = (
-    "max throughput | min latency | min p99 | max rate | pareto throughput, p99; then limits, each after a comma: "
+    "max throughput | min latency | min p99 | max rate | pareto throughput, p99 | pareto throughput, p99 at 5 ms and "
+    "30 ms; then limits, each after a comma: "
     "p99 < 20 ms, p99 < 20 ms at 99 %, throughput > 100/s, memory < 2 GB, fidelity > 0.99, batch <= 16, cores <= 4"
 )
 
@@ -41,6 +42,9 @@ METRICS = tuple(_UNITS)
 
 FRONT = ("throughput", *_LATENCIES, "memory")
 """What a front may be about: figures that every launch measures."""
+
+_AT = re.compile(r"^(.*?)\s+at\s+(.*)$", re.IGNORECASE)
+"""A figure of a front and the levels that it is asked at."""
 
 _LIMIT = re.compile(
     r"^([\w.]+)(?:\s+latency)?\s*(<=|>=|<|>)\s*([0-9.]+(?:e-?[0-9]+)?)\s*(.*?)(?:\s*at\s+([0-9.]+)\s*%)?$"
@@ -78,10 +82,14 @@ class Goal:
     `scores`. Whatever needs one number takes `score`, the mean of `scores`: the log of the geometric mean of all
     figures, each turned so that more is better. It rises with each of them, so the point that is best by it is always
     on the front, and it weighs one per cent of any figure alike.
+
+    A front may be asked at ``levels`` of its figures (``pareto throughput, p99 at 5 ms and 30 ms``): each of
+    `at_levels` then has an answer of its own beside the front.
     """
 
     metrics: tuple[str, ...]
     limits: tuple[Limit, ...] = ()
+    levels: tuple[Limit, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -91,6 +99,16 @@ class Goal:
     @property
     def is_front(self) -> bool:
         return len(self.metrics) > 1
+
+    @property
+    def at_levels(self) -> tuple[Goal, ...]:
+        """One goal per level: the front's other figures, within that level too."""
+        return tuple(self.within(level) for level in self.levels)
+
+    def within(self, level: Limit) -> Goal:
+        """The front's other figures, with ``level`` as one more limit."""
+        others = tuple(metric for metric in self.metrics if metric != level.metric)
+        return Goal(metrics=others, limits=(*self.limits, level))
 
     @property
     def maximise(self) -> bool:
@@ -131,10 +149,21 @@ class Goal:
 
 def _head(goal: Goal) -> str:
     if goal.is_front:
-        return f"pareto {', '.join(goal.metrics)}"
+        return f"pareto {', '.join(_asked(goal, metric) for metric in goal.metrics)}"
     if goal.maximise:
         return f"max {goal.metric}"
     return f"min {'latency' if goal.metric == 'p50' else goal.metric}"
+
+
+def _asked(goal: Goal, metric: str) -> str:
+    """``p99 at 5 ms and 30 ms``; the name alone where it is asked at no level."""
+    levels = [level_words(level) for level in goal.levels if level.metric == metric]
+    return f"{metric} at {' and '.join(levels)}" if levels else metric
+
+
+def level_words(level: Limit) -> str:
+    """``5 ms`` of ``p99 < 5 ms``."""
+    return level.text.split(maxsplit=2)[2]
 
 
 def more_is_better(metric: str) -> bool:
@@ -250,9 +279,28 @@ def _objective(text: str) -> tuple[str, ...]:
     raise _fail(f"`{quoted(text)}` is not a goal", f"{nearest(text, known)}start with one of {', '.join(known)}")
 
 
-def _front(parts: Sequence[str]) -> tuple[str, ...]:
-    """The figures of ``pareto throughput, p99 latency``."""
-    names = [part.removesuffix(" latency").strip() for part in parts]
+def _front(parts: Sequence[str], limits: Sequence[str]) -> Goal:
+    """The goal of ``pareto throughput, p99 latency at 5 ms and 30 ms``."""
+    asked = [_AT.match(part) for part in parts]
+    names = [match.group(1) if match else part for match, part in zip(asked, parts, strict=True)]
+    metrics = _figures([name.lower() for name in names])
+    levels = [
+        _level(metric, text)
+        for metric, match in zip(metrics, asked, strict=True)
+        if match
+        for text in re.split(r"\s+and\s+", match.group(2))
+    ]
+    return Goal(metrics=metrics, limits=tuple(_limit(part) for part in limits), levels=tuple(dict.fromkeys(levels)))
+
+
+def _level(metric: str, text: str) -> Limit:
+    if not re.match(r"[0-9.]", text):
+        raise _fail(f"`{quoted(text)}` is no level of {metric}", "levels look like `p99 at 5 ms and 30 ms`")
+    return _limit(f"{metric} {'>' if more_is_better(metric) else '<'} {text}")
+
+
+def _figures(names: Sequence[str]) -> tuple[str, ...]:
+    names = [name.removesuffix(" latency").strip() for name in names]
     metrics = tuple("p50" if name == "latency" else name for name in names)
     for name in metrics:
         if name not in FRONT:
@@ -268,8 +316,13 @@ def parse_goal(text: str) -> Goal:
     if head.lower().split()[:1] != ["pareto"]:
         return Goal(metrics=_objective(head.lower()), limits=tuple(_limit(part) for part in rest))
     limits = [part for part in rest if re.search("[<>]", part)]
-    named = [head[len("pareto") :].strip(), *(part for part in rest if part not in limits)]
-    return Goal(metrics=_front([name.lower() for name in named]), limits=tuple(_limit(part) for part in limits))
+    named = [head[len("pareto") :].strip()]
+    for part in (part for part in rest if part not in limits):
+        if part[:1].isdigit():
+            named[-1] += f" and {part}"
+        else:
+            named.append(part)
+    return _front(named, limits)
 
 
 def worst_excess(goal: Goal, point: Point, measurements: Sequence[Measurement]) -> float:

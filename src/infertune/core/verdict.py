@@ -172,7 +172,8 @@ def decide(terms: Terms, finalists: Sequence[Sample], baselines: Sequence[tuple[
     if not sure and sure_rivals:
         return _only_sure(terms, fit, sure_rivals)
     found = _best(terms, sure or fit, rival)
-    return found if sure else replace(found, why=found.why + unsure_words(stands(terms, fit[0])))
+    told = _promising_words(terms, fit, found.winner) if sure else unsure_words(stands(terms, fit[0]))
+    return replace(found, why=found.why + told)
 
 
 def _strongest(terms: Terms, rivals: Sequence[tuple[str, Sample]]) -> tuple[str, Sample] | None:
@@ -200,6 +201,17 @@ def _only_sure(terms: Terms, fit: Sequence[Sample], rivals: Sequence[tuple[str, 
     named = words.point(best.point, terms.spaces)
     why = f"{name} is taken: it surely keeps every limit; for {named}{unsure_words(stands(terms, best))}"
     return Decision(winner=rival.point, why=why, challenger=best.point)
+
+
+def _promising_words(terms: Terms, fit: Sequence[Sample], winner: Point) -> str:
+    """A finalist that is better than the winner, but may not keep the limits."""
+    taken = next((s for s in fit if s.point == winner), None)
+    other = max(fit, key=lambda sample: merit(terms.goal, sample))
+    found = ratio(terms.goal, other, taken) if taken else None
+    if found is None or relation(found) != "better":
+        return ""
+    named = words.point(other.point, terms.spaces)
+    return f"; {named} is {words.times(found)} of it{unsure_words(stands(terms, other))}"
 
 
 def unsure_words(found: Standing) -> str:

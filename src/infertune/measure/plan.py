@@ -20,7 +20,7 @@ MAKE_UP_BLOCKS = 3  # more, where other programs disturbed a finalist or one odd
 CONFIRM_SHARE = 0.25  # of the budget, kept back before anything else is spent
 CONFIRM_SHARE_MOST = 0.65  # where even the least number of blocks does not fit into the usual share
 OVERTIME_S = 8.0  # past the budget, only to complete the least number of confirmation blocks
-RACE_SHARE = 0.12
+RACE_SHARE = 0.12  # of the budget; every level of a front has a race of its own, with half of that
 CHECK_SHARE = 0.10  # at most, for checking the outputs of finalists before they are confirmed
 BEHIND = math.log(1.10)  # a difference that more confirmation launches are worth while one odd launch hides it, and
 # that baselines need no more of once none hides it
@@ -41,6 +41,11 @@ class Plans:
     screen: Plan
     race: Plan
     confirm: Plan
+
+
+def race_share(goal: Goal) -> float:
+    """Of the budget, for all races of a goal together."""
+    return RACE_SHARE * (1.0 + len(goal.levels) / 2.0)
 
 
 def plans(budget_s: float, load: Load = CLOSED, *, counted: bool = False) -> Plans:
@@ -91,7 +96,7 @@ def requests_per_launch(goal: Goal) -> int:
 
     That is whether its limits hold, and the percentile that it is about.
     """
-    known = ((latency_percent(limit.metric), limit.confidence) for limit in goal.limits)
+    known = ((latency_percent(limit.metric), limit.confidence) for limit in (*goal.limits, *goal.levels))
     floors = [SPARE * percentiles.floor(percent, confidence) for percent, confidence in known if percent is not None]
     told = (latency_percent(metric) for metric in goal.metrics)
     floors += [stats.percentile_floor(percent) for percent in told if percent is not None]

@@ -10,6 +10,7 @@ from infertune.core import words
 from infertune.report.page.basis import Basis, Shown
 from infertune.report.page.front import front, knee
 from infertune.report.page.progress import best_so_far, seen
+from infertune.report.rows import is_best
 
 WIDTH, HEIGHT, LOW_HEIGHT = 60, 12, 6
 TRIAL, MISSED, FRONT, BASELINE, KNEE, WINNER = "\u00b7", "x", "+", "o", "K", "W"
@@ -68,7 +69,7 @@ def trade_off(basis: Basis) -> tuple[str, ...]:
 
 
 def _sign(trial: Shown, along: Sequence[Shown], best: Shown | None) -> str:
-    if trial.role.startswith(("winner", "best so far")):
+    if is_best(trial.role):
         return WINNER
     if trial.role and trial.role != "finalist":
         return BASELINE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from infertune.core import stats, words
 from infertune.core.answer import answer
-from infertune.core.findings import Answer, Figures, Rival
+from infertune.core.findings import Answer, AtLevel, Figures, Rival
 from infertune.core.goal import RATE, Goal, latency_percent, parse_goal
 from infertune.core.noise import Noise
 from infertune.core.records import Entry, Interval, Named
@@ -49,6 +49,7 @@ def report(entries: Sequence[Entry], files: Mapping[str, str], *, most_trials: i
     found = answer(entries)
     sections = (
         Section(title="", facts=tuple(_summary(found))),
+        levels(found),
         baselines(found),
         knobs(found),
         Section(title=TIME, facts=tuple(_time(found))),
@@ -180,6 +181,28 @@ def _fidelity(found: Answer) -> str:
     checked = words.counted(found.fidelity.inputs, "input")
     measure = "cosine" if found.fidelity.metric is None else found.question.metric
     return f"{measure} {found.fidelity.value:.5f} to the f32 reference over {checked} ({limit})"
+
+
+# ---------------------------------------------------------------- levels
+
+
+def levels(found: Answer) -> Section:
+    """The answer at every level that a front was asked at; empty without any."""
+    rows = tuple(_level_row(found, at) for at in found.levels)
+    said = tuple(f"within `{at.limit.text}`: {one_line(at.why)}" for at in found.levels if at.why)
+    header = ("within", "samples/s", "p50", "p99", "evidence", "point")
+    return Section(title="Best at each level", grid=Grid(header=header, rows=rows) if rows else None, notes=said)
+
+
+def _level_row(found: Answer, at: AtLevel) -> tuple[str, ...]:
+    seen = at.figures
+    if at.winner is None or seen is None:
+        closest = f"the closest has {at.nearest.measured}: {found.words(at.nearest.point)}" if at.nearest else "none"
+        return at.limit.text, "none", "-", "-", "-", one_line(closest)
+    throughput = words.interval(seen.throughput) if seen.launches > 1 else words.three(seen.throughput.value)
+    percentiles = ("-" if ms is None else f"{words.three(ms)} ms" for ms in (seen.p50_ms, seen.p99_ms))
+    sure = "confirmed" if at.confirmed else "unconfirmed"
+    return at.limit.text, throughput, *percentiles, sure, one_line(found.words(at.winner, seen.in_flight))
 
 
 # ---------------------------------------------------------------- baselines

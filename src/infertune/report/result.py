@@ -12,7 +12,7 @@ from typing import Any
 
 from infertune.core import choice
 from infertune.core.answer import answer
-from infertune.core.findings import Answer, Figures, Rival
+from infertune.core.findings import Answer, AtLevel, Figures, Rival
 from infertune.core.noise import Noise
 from infertune.core.records import Device, Entry, Interval, Model
 from infertune.core.relaxed import LimitCost, Relaxed
@@ -40,6 +40,7 @@ def result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> 
         "confirmed": figures_json(found.figures) if found.confirmed and found.figures else None,
         "baselines": [_rival(rival) for rival in confirmed],
         "speedup": _speedups(found),
+        "levels": [_at_level(at) for at in found.levels],
         "fidelity": {"value": found.fidelity.value if found.fidelity else None, "limit": found.fidelity_floor},
         "ablation": brought.as_json(found.ablation),
         "trials": found.counts.trials,
@@ -82,6 +83,19 @@ def full_result(entries: Sequence[Entry], files: Mapping[str, str] | None = None
             for g in found.failures
         ],
         "rows": table(entries).dicts(),
+    }
+
+
+def _at_level(at: AtLevel) -> Json:
+    winner = at.winner
+    return {
+        "limit": at.limit.text,
+        "goal": str(at.goal),
+        "winner": {"target": winner.target, "point": _point(winner), "why": at.why} if winner else None,
+        "confirmed": figures_json(at.figures) if at.confirmed and at.figures else None,
+        "best_baseline": at.rival,
+        "speedup": interval_json(at.speedup) if at.speedup else None,
+        "fidelity": at.fidelity.value if at.fidelity else None,
     }
 
 

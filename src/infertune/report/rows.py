@@ -124,12 +124,24 @@ def _status(reading: Reading, sample: Sample, failed: Failed | None) -> str:
 
 
 def role(reading: Reading, chosen: Choice, point: Point) -> str:
-    """``winner`` (``best so far`` while unconfirmed), ``finalist`` and the names of baselines; else empty."""
+    """``winner`` (``best so far`` while unconfirmed), ``finalist`` and the names of baselines; else empty.
+
+    What is best at a level that a front was asked at is ``best at p99 < 5 ms``.
+    """
     finalists = chosen.confirmation.finalists if chosen.confirmation else ()
     best = chosen.decision is not None and chosen.decision.winner == point and reading.searched
     title = "winner" if chosen.confirmation else "best so far"
-    roles = [title] if best else ["finalist"] if point in finalists else []
+    levels = zip(reading.terms.goal.levels, chosen.levels, strict=True)
+    within = [level.text for level, at in levels if at.decision is not None and at.decision.winner == point]
+    roles = [title] if best else []
+    roles += [f"best at {' and '.join(within)}"] if within and reading.searched else []
+    roles = roles or (["finalist"] if point in finalists else [])
     return ", ".join([*roles, *(name for name, baseline in reading.baselines if baseline == point)])
+
+
+def is_best(role: str) -> bool:
+    """Whether a role is that of the winner, or of the best at a level."""
+    return role.startswith(("winner", "best so far", "best at"))
 
 
 def rounded(number: float | None) -> float | None:

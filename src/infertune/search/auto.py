@@ -47,7 +47,7 @@ def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: in
     found: list[Point] = []
     for side, share in dealt:
         found += _next(spaces, (*history, *(Trial(point=point) for point in found)), side, share, seed, starts)
-    for side in asked:
+    for side in dict.fromkeys(asked):
         if not found and side not in dict(dealt):
             found += _next(spaces, history, side, n, seed, starts)
     return tuple(found)

@@ -106,8 +106,11 @@ def _hidden(ratio: Interval | None) -> bool:
 def _narrowed(loop: Loop, points: Sequence[Point], finalists: Sequence[Point]) -> list[Point]:
     """Without the baselines that every launch so far puts clearly behind the best baseline.
 
-    Where no limit can make another one count, also without those that decide nothing; see `planning.idle`.
+    Where no limit can make another one count, also without those that decide nothing; see `planning.idle`. All stay
+    where a front is asked at levels: one that is behind may be the best within a level.
     """
+    if loop.setting.goal.levels:
+        return list(points)
     scores = {p: [loop.score(la) for la in _measured(loop, p)] for p in points}
     baselines = {p: of for p, of in scores.items() if p not in finalists}
     leaving = planning.clearly_behind(baselines)

@@ -13,8 +13,17 @@ from pathlib import Path
 from infertune.build.cache import ArtifactCache
 from infertune.build.pool import BuildTask, build_one
 from infertune.core import history, keys
-from infertune.core.errors import CreateError, DataError, InfertuneError, NotFoundError, NothingFeasible
+from infertune.core.errors import (
+    CreateError,
+    DataError,
+    InfertuneError,
+    NotFoundError,
+    NothingFeasible,
+    UsageError,
+    quoted,
+)
 from infertune.core.findings import Answer, Figures
+from infertune.core.goal import level_words
 from infertune.core.records import Artifact, ExportJob, Failed, Launch, Question, Saved
 from infertune.core.seams import Executor
 from infertune.core.space import Point
@@ -30,14 +39,16 @@ from infertune.study.study import Study
 _log = logging.getLogger(__name__)
 
 
-def export(study: Study, into: str | Path, *, to: str = DEFAULT) -> Path:
+def export(study: Study, into: str | Path, *, to: str = DEFAULT, level: str | None = None) -> Path:
     """Write the study's winner in the format ``to`` into the folder ``into`` (made; empty, or an earlier export).
 
-    Raises `NothingFeasible` when the study has no winner, `UsageError` when the format does not fit it,
-    `NotFoundError` when the model file is gone and its artifact is not cached any more, `CreateError` when the folder
-    cannot be written.
+    ``level`` (``p99 < 5 ms``, or ``5 ms`` alone) takes what is best at that level of a front instead.
+
+    Raises `NothingFeasible` when the study has no winner, `UsageError` when the format does not fit it or the front was
+    not asked at that level, `NotFoundError` when the model file is gone and its artifact is not cached any more,
+    `CreateError` when the folder cannot be written.
     """
-    answer = study.answer
+    answer = study.answer if level is None else _at_level(study.answer, level)
     if answer.winner is None or answer.figures is None:
         raise NothingFeasible(
             "nothing-to-export", "the study has no winner", hint="see why with `infertune report RUN`"
@@ -49,6 +60,28 @@ def export(study: Study, into: str | Path, *, to: str = DEFAULT) -> Path:
     spoken = answer.words(answer.winner, answer.figures.in_flight)
     write_text(folder / "README.md", readme(bundle, spoken, start))
     return folder
+
+
+def _at_level(answer: Answer, level: str) -> Answer:
+    """The answer with what is best at a level in the winner's place."""
+    wanted = " ".join(level.split())
+    at = next((at for at in answer.levels if wanted in (at.limit.text, level_words(at.limit))), None)
+    if at is None:
+        asked = ", ".join(at.limit.text for at in answer.levels)
+        raise UsageError(
+            "unknown-level",
+            f"the study was not asked at the level `{quoted(level)}`",
+            hint=f"it was asked at {asked}" if asked else "tune with `--goal 'pareto throughput, p99 at 5 ms'`",
+        )
+    return replace(
+        answer,
+        question=replace(answer.question, goal=str(at.goal)),
+        winner=at.winner,
+        why=at.why,
+        confirmed=at.confirmed,
+        figures=at.figures,
+        fidelity=at.fidelity,
+    )
 
 
 def _confirmed(study: Study) -> tuple[Launch, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
 from infertune.core import audit, guard, history, verdict, words
-from infertune.core.goal import load_for
+from infertune.core.goal import Goal, load_for
 from infertune.core.records import Checked, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.space import Point
@@ -173,11 +173,15 @@ class Loop:
         """The point in words, for whoever watches."""
         return words.point(point, self.setting.question.spaces)
 
+    def asking(self, goal: Goal) -> Loop:
+        """The same study, looked at for another goal: that of one of a front's levels."""
+        return replace(self, setting=replace(self.setting, goal=goal))
+
     # ------------------------------------------------------------ search
 
     def reserve_s(self) -> float:
         """Kept back for race and confirmation."""
-        return self.confirm_reserve_s(self._cheap_leader()) + planning.RACE_SHARE * self.budget_s
+        return self.confirm_reserve_s(self._cheap_leader()) + planning.race_share(self.setting.goal) * self.budget_s
 
     def _cheap_leader(self) -> list[Point]:
         """Of the points that nothing much separates from the best, the one that is launched soonest."""
@@ -324,11 +328,12 @@ class Loop:
             waiting = [la.point for la in self.launches(purpose)[before:] if not self.usable([la])]
 
     def confirm_reserve_s(self, leaders: Sequence[Point]) -> float:
-        """Kept back for confirming the first of ``leaders`` beside the baselines."""
+        """Kept back for confirming the first of ``leaders``, and one like it for every level, beside the baselines."""
         points = dict.fromkeys([*leaders[:1], *self.baselines()])
         plan = self.plans.confirm
         costs = self.costs()
         overheads = [costs.launch_s(p, plan) - plan.min_time_s for p in points] or [_FIRST_GUESS_S]
+        overheads += overheads[:1] * len(self.setting.goal.levels)
         return planning.confirm_reserve_s(self.budget_s, overheads, self.plans.confirm) + self.check_s()
 
     def confirmable(self, points: Sequence[Point]) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from infertune.core import stats, verdict
 from infertune.core.space import Point
@@ -24,20 +25,35 @@ class Raced:
 
 
 def race(loop: Loop) -> Raced:
+    """The race for the goal, then one for every level that a front is asked at; their winners are confirmed together.
+
+    Each may take its part of the time that is left for all of them.
+    """
+    goal = loop.setting.goal
+    until = loop.budget_s - loop.confirm_reserve_s([])
+    loop.repeat_disturbed(until - planning.race_share(goal) * loop.budget_s)
+    asked = [loop, *map(loop.asking, goal.at_levels)]
+    races = [_race(one, loop, len(asked) - done) for done, one in enumerate(asked)]
+    finalists = dict.fromkeys(chain.from_iterable(each.finalists for each in races))
+    return Raced(finalists=tuple(finalists), ties=races[0].ties)
+
+
+def _race(loop: Loop, whole: Loop, parts: int) -> Raced:
     """Measure near-equal leaders again until they are told apart, or what is left does not matter.
 
     Where time does not reach for everybody, the best that it reaches for race: slow launches of one point must not keep
-    the others from being told apart.
+    the others from being told apart. One of ``parts`` equal parts of the time that the ``whole`` study has left is
+    used at most.
     """
-    until = loop.budget_s - loop.confirm_reserve_s([])
-    loop.repeat_disturbed(until - planning.RACE_SHARE * loop.budget_s)
     field = _with_untold(loop, faithful_leaders(loop, loop.scores()))
-    until, blocks = loop.budget_s - loop.confirm_reserve_s(field), 0
+    now, blocks = loop.journal.elapsed_s, 0
+    until = now + (loop.budget_s - whole.confirm_reserve_s(field) - now) / parts
+    first = 1 + max((launch.block for launch in loop.launches("race")), default=-1)
     while not racing.decided(field, blocks, settled=_settled(loop, field), loss=_loss(loop, field)):
         runners = loop.affordable_part(field, loop.plans.race, until)
         if len(runners) < min(2, len(field)):
             break
-        loop.repeated_block(runners, "race", blocks, loop.plans.race, until)
+        loop.repeated_block(runners, "race", first + blocks, loop.plans.race, until)
         blocks += 1
         if loop.stop():
             break

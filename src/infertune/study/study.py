@@ -46,11 +46,14 @@ class Study:
             raise LookupError("no point met the goal")
         return found
 
-    def export(self, into: str | Path) -> Path:
-        """Write the bundle that deploys the winner into the folder ``into``. Raises what `hand_over.export` raises."""
+    def export(self, into: str | Path, *, level: str | None = None) -> Path:
+        """Write the bundle that deploys the winner into the folder ``into``. Raises what `hand_over.export` raises.
+
+        ``level`` (``p99 < 5 ms``) takes what is best at that level of a front instead.
+        """
         from infertune.study.hand_over import export
 
-        return export(self, into)
+        return export(self, into, level=level)
 
     def frame(self) -> pandas.DataFrame:
         """One row per trial; needs pandas."""

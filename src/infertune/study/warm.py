@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from infertune.core import history
@@ -26,13 +27,20 @@ def warm_points(run: str | Path | None, goal: Goal, spaces: Sequence[Space]) -> 
 
 
 def best_points(entries: Sequence[Entry], goal: Goal, spaces: Sequence[Space]) -> tuple[Point, ...]:
-    """Best first by the median score of their launches; those within the limits before all others."""
+    """Best first by the median score of their launches; those within the limits before all others.
+
+    The best at each level that a front is asked at have their turns with the best of the whole.
+    """
     found: dict[Point, list[Measurement]] = {}
     for launch in history.launches(entries):
         if isinstance(launch.outcome, Measurement):
             found.setdefault(launch.point, []).append(launch.outcome)
-    ranked = sorted(found, key=lambda point: _worth(point, found[point], goal), reverse=True)
-    return tuple(point for point in ranked if _legal(point, spaces))[:MOST]
+    legal = [point for point in found if _legal(point, spaces)]
+    ranked = [
+        sorted(legal, key=lambda point: _worth(point, found[point], asked), reverse=True)
+        for asked in (goal, *goal.at_levels)
+    ]
+    return tuple(dict.fromkeys(chain.from_iterable(zip(*ranked, strict=True))))[:MOST]
 
 
 def _worth(point: Point, launches: Sequence[Measurement], goal: Goal) -> tuple[float, float]:

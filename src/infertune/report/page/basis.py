@@ -115,7 +115,7 @@ def _number(cell: object) -> int:
 
 
 def _tail(goal: Goal) -> str:
-    asked = [goal.metric, *(limit.metric for limit in goal.limits)]
+    asked = [*goal.metrics, *(limit.metric for limit in goal.limits)]
     return next((metric for metric in asked if latency_percent(metric)), TAIL)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from infertune.core.findings import Answer
+from infertune.core.goal import level_words
 from infertune.core.space import Point
 from infertune.report.inert import one_line
 
@@ -53,6 +54,12 @@ def measure(found: Answer, point: Point) -> str:
 def take() -> str:
     """Shell lines that write and check the winner's bundle."""
     return "infertune export RUN -o deploy/\ninfertune verify deploy/"
+
+
+def take_levels(found: Answer) -> str:
+    """Shell lines that write the bundle of what is best at each level."""
+    named = [(at.limit.text, level_words(at.limit).replace(" ", "")) for at in found.levels if at.winner]
+    return "\n".join(f"infertune export RUN --level {quoted(text)} -o deploy-{name}/" for text, name in named)
 
 
 def code(point: Point) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from infertune.core import words
-from infertune.core.goal import Limit
+from infertune.core.goal import Limit, level_words
 from infertune.report.page import svg
 from infertune.report.page.basis import LONGEST_NAME, Basis, Shown
 from infertune.report.page.front import front, knee
+from infertune.report.rows import is_best
 
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 744, 34, 366
@@ -21,15 +22,17 @@ def scatter(basis: Basis) -> Markup | None:
     trials = [t for t in basis.measured if t.tail_ms]
     if not trials:
         return None
-    bounds = [limit.bound * 1e3 for limit in basis.goal.limits if limit.metric == basis.tail]
+    drawn = (*basis.goal.limits, *basis.goal.levels)
+    bounds = [limit.bound * 1e3 for limit in drawn if limit.metric == basis.tail]
     x = svg.logarithmic([*(t.tail_ms or 0.0 for t in trials), *bounds], LEFT, RIGHT)
-    asked = [limit.bound for limit in basis.goal.limits if limit.metric == "throughput"]
+    asked = [limit.bound for limit in drawn if limit.metric == "throughput"]
     y = svg.from_zero([*(t.throughput or 0.0 for t in trials), *asked], BOTTOM, TOP)
     along = front(trials)
     parts = [
         svg.x_axis(x, TOP, BOTTOM, f"{basis.tail} latency of a request (ms, logarithmic)"),
         svg.y_axis(y, LEFT, RIGHT, "throughput (samples/s)"),
         *_limits(basis, x, y),
+        *_levels(basis, x, y),
         _front(along, x, y),
         svg.group([_mark(basis, trial, x, y) for trial in _drawn_order(trials)], class_="points"),
         svg.group(_labels(_named(basis, along), x, y), class_="labels", aria_hidden="true"),
@@ -48,7 +51,7 @@ def _drawn_order(trials: Sequence[Shown]) -> list[Shown]:
 
 def kind_of(trial: Shown) -> str:
     """Its class in the style sheet: the winner, a baseline, a trial that may win, or one that may not."""
-    if trial.role.startswith(("winner", "best so far")):
+    if is_best(trial.role):
         return "winner"
     if trial.role and trial.role != "finalist":
         return "baseline"
@@ -88,6 +91,19 @@ def _limits(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
             level = y.at(limit.bound)
             yield svg.line(LEFT, level, RIGHT, level, "limit")
             yield svg.text(RIGHT - 4, level - 5, limit.text, anchor="end", kind="limit-text")
+
+
+def _levels(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
+    """Nothing beyond a level is forbidden: it is where the front is asked."""
+    for level in basis.goal.levels:
+        if level.metric == basis.tail:
+            across = x.at(level.bound * 1e3)
+            yield svg.line(across, TOP, across, BOTTOM, "level")
+            yield svg.text(across - 5, BOTTOM - 8, level_words(level), anchor="end", kind="level-text")
+        elif level.metric == "throughput":
+            up = y.at(level.bound)
+            yield svg.line(LEFT, up, RIGHT, up, "level")
+            yield svg.text(RIGHT - 4, up - 5, level_words(level), anchor="end", kind="level-text")
 
 
 def _latency_limit(limit: Limit, across: float) -> Markup:

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from infertune.core import words
 from infertune.core.records import Entry
 from infertune.report import brought
-from infertune.report.document import baselines, failures, knobs, title
+from infertune.report.document import baselines, failures, knobs, levels, title
 from infertune.report.inert import one_line
 from infertune.report.page import around, bars, commands, dots, latencies, limits, progress, saying, tables
 from infertune.report.page.basis import Basis, basis
@@ -90,6 +90,7 @@ def _parts(seen: Basis) -> dict[str, Any]:
         "simulated": found.simulated,
         "sentences": saying.answer(seen),
         "cards": saying.cards(seen),
+        "levels": _levels(seen),
         "caveats": tuple(map(one_line, found.caveats)),
         "setting": _setting(seen),
         "scatter": scatter(seen),
@@ -108,6 +109,13 @@ def _parts(seen: Basis) -> dict[str, Any]:
         "rows": tables.all_trials(seen),
         "data": embedded(seen),
     }  # fmt: skip
+
+
+def _levels(seen: Basis) -> Mapping[str, Any] | None:
+    """The answer at each level that a front was asked at."""
+    told = levels(seen.found)
+    table = tables.of_section(told)
+    return {"table": table, "notes": told.notes, "take": commands.take_levels(seen.found)} if table else None
 
 
 def _setting(seen: Basis) -> Mapping[str, Any] | None:

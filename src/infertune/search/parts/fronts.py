@@ -1,4 +1,4 @@
-"""A goal of several figures as a round of goals: the middle of the front, its ends, and one of its gaps."""
+"""A goal of several figures as a round of goals: the middle of the front, its ends, one of its gaps, asked levels."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ def sides(goal: Goal, history: Sequence[Trial], rng: np.random.Generator) -> tup
     """What to search for, in turn: ``goal`` itself unless it is a front.
 
     Of a front: the geometric mean of all figures, each figure alone, and the best of all but one within a limit on that
-    one which cuts a gap of the present front in half.
+    one which cuts a gap of the present front in half. Every level that the front is asked at has its turn before each
+    of these: the front between is then what time is left for.
     """
     if not goal.is_front:
         return (goal,)
-    alone = (replace(goal, metrics=(metric,)) for metric in goal.metrics)
+    whole = replace(goal, levels=())
+    alone = (replace(whole, metrics=(metric,)) for metric in goal.metrics)
     number = int(rng.integers(len(goal.metrics)))
-    bound = halfway(_front(goal, history)[:, number], rng)
-    return (goal, *alone) if bound is None else (goal, *alone, _beyond(goal, number, bound))
+    bound = halfway(_front(whole, history)[:, number], rng)
+    gap = () if bound is None else (whole.within(_scoring(goal.metrics[number], bound)),)
+    return tuple(side for part in (whole, *alone, *gap) for side in (*goal.at_levels, part))
 
 
 def shares(sides: Sequence[Goal], trials: int, n: int) -> list[tuple[Goal, int]]:
@@ -35,13 +38,10 @@ def shares(sides: Sequence[Goal], trials: int, n: int) -> list[tuple[Goal, int]]
     return [(side, share) for side, share in dealt if share]
 
 
-def _beyond(goal: Goal, number: int, score: float) -> Goal:
-    """The goal without one of its figures, which has to score that much instead."""
-    metric = goal.metrics[number]
+def _scoring(metric: str, score: float) -> Limit:
+    """A figure has to score that much."""
     more = more_is_better(metric)
-    limit = Limit(metric=metric, below=not more, bound=math.exp(score if more else -score), text="")
-    others = tuple(other for other in goal.metrics if other != metric)
-    return replace(goal, metrics=others, limits=(*goal.limits, limit))
+    return Limit(metric=metric, below=not more, bound=math.exp(score if more else -score), text="")
 
 
 def halfway(scores: Floats, rng: np.random.Generator) -> float | None:
