@@ -79,6 +79,10 @@ def no_doubt() -> None:
     surrogate.NOISE = 1e-3
 
 
+def no_draws() -> None:
+    vars(auto)["DRAWS"] = 0
+
+
 def no_own() -> None:
     surrogate.OWN = 0.0
 
@@ -100,6 +104,7 @@ IDEAS: Mapping[str, Callable[[], None]] = {
     "without first tries of starts": no_turns,
     "without Little's law between latency and rate": no_littles_law,
     "without expecting noise": no_doubt,
+    "without doubt in its own hyperparameters": no_draws,
     "without what a point has of its own": no_own,
     "without learning from failures": no_failures,
 }

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infertune.core.goal import parse_goal
+from infertune.core.goal import Goal, parse_goal
 from infertune.core.records import Failed, Launch, Trial
 from infertune.core.space import Point, Rule, Space
 from infertune.search.parts.arrays import Floats
@@ -22,6 +22,9 @@ from infertune.search.parts.figures import ANYTHING, THROUGHPUT, figures
 from infertune.search.parts.known import known
 from infertune.search.parts.outlook import CEILING, Outlook
 from infertune.search.parts.surrogate import (
+    HIGH,
+    LENGTH,
+    MAIN,
     Data,
     Posterior,
     assume,
@@ -188,7 +191,7 @@ def test_gradient_of_the_hyperparameters() -> None:
 def test_learns_what_it_was_told_and_predicts_the_rest() -> None:
     told = data(60, 3)
     rest = data(200, 4, noise=0.0)
-    belief = believe(learn(told, THROUGHPUT), rest.inputs)
+    belief = believe(learn(told, THROUGHPUT)[0], rest.inputs)
     error = belief.mean - rest.y
     assert np.sqrt(np.mean(error**2)) < 0.25 * np.std(rest.y)
     assert np.mean(np.abs(error) < 2.0 * belief.sd + 0.02) > 0.85
@@ -196,7 +199,7 @@ def test_learns_what_it_was_told_and_predicts_the_rest() -> None:
 
 def test_without_data_the_prior_speaks() -> None:
     nothing = data(0, 0)
-    belief = believe(learn(nothing, THROUGHPUT), encoded(EVERYTHING))
+    belief = believe(learn(nothing, THROUGHPUT)[0], encoded(EVERYTHING))
     np.testing.assert_allclose(belief.mean, encoded(EVERYTHING).basis @ THROUGHPUT.mean)
     assert np.all(belief.sd > 1.0)
 
@@ -274,6 +277,66 @@ def test_a_gain_is_only_within_the_limits_where_the_speed_says_so() -> None:
     assert outlook.gain(np.log(130.0))[0] > 0.9 * free.gain(np.log(130.0))[0]
     assert outlook.gain(np.log(90.0))[0] < free.gain(np.log(90.0))[0]
     assert outlook.chance()[0] < 1.0
+
+
+def limited_trials(count: int) -> tuple[Goal, list[Trial]]:
+    landscape = cpu_landscape(units=8, seed=3)
+    order = np.random.default_rng(5).permutation(len(landscape.points()))[:count]
+    trials = [landscape.trial(landscape.points()[place], noise=0.03, seed=1) for place in order]
+    return parse_goal("max throughput, p99 < 50 ms"), trials
+
+
+def test_draws_of_hyperparameters_lie_around_the_likeliest_in_pairs() -> None:
+    landscape = cpu_landscape(units=8, seed=3)
+    goal, trials = limited_trials(12)
+    everything = catalogue(landscape.spaces)
+    first, *others = known(everything, read(trials, goal), goal, draws=8).all_models()
+    assert len(others) == 8
+    logs = np.log([[*models[0].theta.lengths, models[0].theta.main] for models in (first, *others)])
+    assert np.all(np.std(logs[1:], axis=0) > 0.1)
+    free = np.all(np.abs(logs - np.log([*[LENGTH] * (logs.shape[1] - 1), MAIN])) < HIGH - 1e-6, axis=0)
+    assert free.any() and np.allclose(logs[1::2, free] + logs[2::2, free], 2.0 * logs[0, free])
+
+
+def test_the_more_trials_the_less_doubt() -> None:
+    landscape = cpu_landscape(units=8, seed=3)
+    everything, spreads = catalogue(landscape.spaces), []
+    for count in (6, 60):
+        goal, trials = limited_trials(count)
+        found = known(everything, read(trials, goal), goal, draws=16).all_models()
+        spreads.append(np.std([np.log(models[0].theta.noise) for models in found[1:]]))
+    assert spreads[1] < 0.8 * spreads[0]
+
+
+def test_with_too_few_trials_to_learn_from_there_is_one_model() -> None:
+    goal, trials = limited_trials(2)
+    everything = catalogue(cpu_landscape(units=8, seed=3).spaces)
+    assert len(known(everything, read(trials, goal), goal, draws=8).all_models()) == 1
+
+
+def test_a_gain_that_some_models_see_counts_in_proportion() -> None:
+    landscape = cpu_landscape(units=8, seed=3)
+    goal, trials = limited_trials(12)
+    everything = catalogue(landscape.spaces)
+    trained = known(everything, read(trials, goal), goal, draws=4)
+    inputs = encoded(everything)
+    together = trained.outlooks(inputs)
+    best = together.bests[0]
+    assert best is not None and len(together.each) == 5
+    alone = [one.gain(of, slices=4) for one, of in zip(together.each, together.bests, strict=True) if of is not None]
+    assert np.allclose(together.gain(), np.mean(alone, axis=0))
+    picked = int(np.argmax(together.gain()))
+    for before, after in zip(together.each, together.after(picked).each, strict=True):
+        assert after.beliefs[0].var[picked] < before.beliefs[0].var[picked]
+    only = known(everything, read(trials, goal), goal).outlooks(inputs)
+    assert only.best == best and np.allclose(only.gain(), only.each[0].gain(best))
+
+
+def test_equal_points_share_a_tag_and_others_do_not() -> None:
+    inputs = encoded(EVERYTHING)
+    assert len(set(inputs.tags.tolist())) == len(inputs)
+    rows = np.asarray([3, 0, 7])
+    assert np.array_equal(inputs[rows].tags, inputs.tags[rows])
 
 
 def launched_as(point: Point, rate: float) -> Launch:

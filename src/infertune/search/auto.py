@@ -16,16 +16,20 @@ from infertune.core.space import Point, Space
 from infertune.search.parts.arrays import Whole
 from infertune.search.parts.candidates import allowed, candidates
 from infertune.search.parts.catalogue import Catalogue, catalogue
-from infertune.search.parts.evidence import Evidence, read
+from infertune.search.parts.evidence import Evidence, measured_limits, read
 from infertune.search.parts.feasible import hopeless
 from infertune.search.parts.features import encoded
 from infertune.search.parts.fronts import shares, sides
 from infertune.search.parts.known import known
-from infertune.search.parts.outlook import Outlook
+from infertune.search.parts.outlook import Outlooks
 from infertune.search.parts.remaining import chance_of_better
 from infertune.search.parts.seconds import Price
 from infertune.search.parts.turns import FREE_STARTS, Turns, highest, turns
 
+DRAWS = 8
+"""Models with other hyperparameters that are asked beside the likeliest one where something measured is limited, ..."""
+DOUBTFUL = 64
+"""... while there are at most so many trials: more of them leave little doubt, and thinking must stay cheap."""
 ENOUGH = 16
 """Trials before the search may end by itself."""
 NEGLIGIBLE = 0.003
@@ -105,8 +109,9 @@ def _picks(
     everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, places: Whole, n: int, starts: int
 ) -> list[int]:
     """Greedy: after each pick the models are told that it came out as expected, so the next one looks elsewhere."""
-    trials = known(everything, evidence, goal)
-    best, outlook = trials.best(), trials.outlook(encoded(everything)[places])
+    doubtful = measured_limits(goal) and len(evidence) <= DOUBTFUL
+    trials = known(everything, evidence, goal, DRAWS if doubtful else 0)
+    outlook = trials.outlooks(encoded(everything)[places])
     price, owed = trials.price(everything, places), turns(everything, evidence, places, starts)
     measured = any(trial.figures is not None for trial in evidence)
     picks: list[int] = []
@@ -115,7 +120,7 @@ def _picks(
         if row is None and not measured:
             row = owed.first(outlook.expected(), outlook.hope())
         if row is None:
-            row = _most_gainful(outlook, price, owed, best, len(evidence) + len(picks))
+            row = _most_gainful(outlook, price, owed, len(evidence) + len(picks))
         if row is not None:
             picks.append(int(places[row]))
         if row is None or len(picks) == n:
@@ -124,10 +129,10 @@ def _picks(
     return picks
 
 
-def _most_gainful(outlook: Outlook, price: Price, owed: Turns, best: float | None, trials: int) -> int | None:
+def _most_gainful(outlook: Outlooks, price: Price, owed: Turns, trials: int) -> int | None:
     """The candidate that promises most per second; None when none is worth a launch."""
-    if best is None:
+    if outlook.best is None:
         return highest(outlook.hope(), owed.open)
-    if trials >= ENOUGH and np.max(outlook.gain(best, CAUTION)[owed.open]) < NEGLIGIBLE:
+    if trials >= ENOUGH and np.max(outlook.gain(CAUTION)[owed.open]) < NEGLIGIBLE:
         return None
-    return highest(outlook.gain(best) / price.total(), owed.open)
+    return highest(outlook.gain() / price.total(), owed.open)

@@ -69,6 +69,6 @@ def chance(tried: Inputs, success: Floats, inputs: Inputs) -> Floats:
     if np.all(success == 1.0):
         return np.ones(len(inputs))
     data = Data(tried, SURE * (2.0 * success - 1.0), np.ones(len(tried)))
-    belief = believe(learn(data, ANYTHING), inputs)
+    belief = believe(learn(data, ANYTHING)[0], inputs)
     sure = special.ndtr(belief.mean / np.sqrt(HALF_SURE**2 + belief.var))
     return np.asarray(np.maximum(sure, LEAST))

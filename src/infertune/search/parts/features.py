@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -22,7 +22,7 @@ APART = 2.0
 AUTO_KNOBS = ("cores", "instances", "set_size")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """What a model knows of some points.
 
@@ -41,6 +41,26 @@ class Inputs:
 
     def __getitem__(self, rows: Whole | slice) -> Inputs:
         return Inputs(self.x[rows], self.groups, self.choices, self.basis[rows], self.depth[rows])
+
+    @cached_property
+    def levels(self) -> tuple[tuple[Floats, Whole], ...]:
+        """Per knob: its distinct values (levels, columns), and which of them each point has.
+
+        A knob has few values, so kernels of one knob are tables: far cheaper than a distance for every pair of points.
+        """
+        found = []
+        for knob in range(max(self.groups) + 1):
+            values = self.x[:, [j for j, group in enumerate(self.groups) if group == knob]]
+            label = values @ (17.0 ** np.arange(values.shape[1]))
+            _, first, places = np.unique(label, return_index=True, return_inverse=True)
+            found.append((values[first], places))
+        return tuple(found)
+
+    @cached_property
+    def tags(self) -> Whole:
+        """A number for each point: the same for equal points, and for others another one."""
+        weights = np.random.default_rng(0).normal(size=self.x.shape[1])
+        return np.asarray(np.rint(1e9 * (self.x @ weights)), dtype=np.int64)
 
 
 def stacked(parts: Sequence[Inputs]) -> Inputs:

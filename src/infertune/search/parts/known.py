@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,19 +14,23 @@ from infertune.search.parts.evidence import Evidence
 from infertune.search.parts.feasible import chance
 from infertune.search.parts.features import Inputs, encode_points, encoded
 from infertune.search.parts.figures import Figure, figures
-from infertune.search.parts.outlook import Outlook
+from infertune.search.parts.outlook import Outlook, Outlooks
 from infertune.search.parts.seconds import Price
 from infertune.search.parts.surrogate import Data, Fitted, believe, learn, presume
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """The trials of some spaces, and one model per figure of the goal, the score first."""
+    """The trials of some spaces, and one model per figure of the goal, the score first.
+
+    ``others``: models with other hyperparameters, which are likely, too.
+    """
 
     evidence: tuple[Evidence, ...]
     inputs: Inputs
     figures: tuple[Figure, ...]
     models: tuple[Fitted, ...]
+    others: tuple[tuple[Fitted, ...], ...] = ()
 
     def best(self) -> float | None:
         """The best score that the model believes of a tried point within all limits; None without such a point.
@@ -52,6 +56,17 @@ class Known:
         beliefs = tuple(believe(model, inputs) for model in self.models)
         return Outlook(inputs, self.figures, beliefs, chance(self.inputs[over], success, inputs))
 
+    def outlooks(self, inputs: Inputs) -> Outlooks:
+        """The same by these models and by all the others."""
+        first = self.outlook(inputs)
+        beliefs = (tuple(believe(model, inputs) for model in models) for models in self.others)
+        bests = (replace(self, models=models).best() for models in self.all_models())
+        return Outlooks((first, *(replace(first, beliefs=of) for of in beliefs)), tuple(bests))
+
+    def all_models(self) -> tuple[tuple[Fitted, ...], ...]:
+        """The likeliest, then the others."""
+        return self.models, *self.others
+
     def price(self, everything: Catalogue, places: Whole) -> Price:
         """What trying each of ``places`` would cost."""
         inputs = encoded(everything)[places]
@@ -65,14 +80,17 @@ class Known:
         )
 
 
-def known(everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal) -> Known:
+def known(everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, draws: int = 0) -> Known:
+    """``draws``: how many models with other hyperparameters to learn, too."""
     inputs = encode_points(everything, [trial.point for trial in evidence])
     asked = figures(goal)
-    models = tuple(_model(evidence, inputs, i, asked) for i in range(len(asked)))
-    return Known(evidence, inputs, asked, models)
+    models, *others = zip(*(_models(evidence, inputs, i, asked, draws) for i in range(len(asked))), strict=True)
+    return Known(evidence, inputs, asked, models, tuple(others))
 
 
-def _model(evidence: tuple[Evidence, ...], inputs: Inputs, number: int, asked: tuple[Figure, ...]) -> Fitted:
+def _models(
+    evidence: tuple[Evidence, ...], inputs: Inputs, number: int, asked: tuple[Figure, ...], draws: int
+) -> tuple[Fitted, ...]:
     """Figure ``number`` learned from the trials that gave it; of those still under way, what is expected of them."""
     rows = np.flatnonzero([trial.figures is not None for trial in evidence])
     told = inputs[rows]
@@ -82,6 +100,6 @@ def _model(evidence: tuple[Evidence, ...], inputs: Inputs, number: int, asked: t
     y = asked[number].learned(table[:, number], told.depth)
     if asked[number].rides:
         y = y - asked[0].learned(table[:, 0], told.depth)
-    fitted = learn(Data(told, y, weights), asked[number].prior)
+    learned = learn(Data(told, y, weights), asked[number].prior, draws)
     pending = np.flatnonzero([trial.success is None for trial in evidence])
-    return presume(fitted, inputs[pending]) if len(pending) else fitted
+    return tuple(presume(fitted, inputs[pending]) for fitted in learned) if len(pending) else learned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ it spends its trials on corners that nobody would bet on. Where a limit depends 
 keeps promises down, and leaps count whole."""
 
 SLICES = 16
+"""Over all outlooks together; each takes a fourth at least."""
 LEAST = 1e-300
 
 
@@ -38,7 +40,7 @@ class Outlook:
         """The same for an optimist."""
         return self.expected() + self.beliefs[0].sd
 
-    def gain(self, best: float, caution: float = 1.0) -> Floats:
+    def gain(self, best: float, caution: float = 1.0, slices: int = SLICES) -> Floats:
         """Expected gain in score (a log ratio) over ``best``, weighed by the chance to work within the limits.
 
         Without a limit that depends on the score, what a point may gain beyond `CEILING` does not count. ``caution``:
@@ -47,7 +49,7 @@ class Outlook:
         mean = self.figures[0].told(self.beliefs[0].mean, self.inputs.depth)
         sd = caution * self.beliefs[0].sd
         if any(figure.rides for figure in self.figures):
-            return self.works * self._gain_within(mean, sd, best)
+            return self.works * self._gain_within(mean, sd, best, slices)
         beyond = expected_gain(mean, sd, best + CEILING)
         return np.maximum(expected_gain(mean, sd, best) - beyond, 0.0) * self.chance()
 
@@ -59,16 +61,16 @@ class Outlook:
         """The outlook once that candidate has been tried and came out as expected."""
         return replace(self, beliefs=tuple(assume(belief, row) for belief in self.beliefs))
 
-    def _gain_within(self, mean: Floats, sd: Floats, best: float) -> Floats:
-        """The same gain where limits depend on the score: over `SLICES` equally likely scores beyond ``best``."""
+    def _gain_within(self, mean: Floats, sd: Floats, best: float, slices: int) -> Floats:
+        """The same gain where limits depend on the score: over ``slices`` equally likely scores beyond ``best``."""
         from scipy import special
 
         total, beyond = np.zeros(len(mean)), special.ndtr((mean - best) / sd)
-        for share in (np.arange(SLICES) + 0.5) / SLICES:
+        for share in (np.arange(slices) + 0.5) / slices:
             score = np.maximum(mean - sd * special.ndtri(np.maximum(beyond * share, LEAST)), best)
             y = self.figures[0].learned(score, self.inputs.depth)
             total += (score - best) * np.exp(self._log_within(y))
-        return np.asarray(total * beyond / SLICES)
+        return np.asarray(total * beyond / slices)
 
     def _log_within(self, y: Floats | None = None) -> Floats:
         """Log of the chance to meet all limits; given ``y``, what is learned as the score, where it is supposed."""
@@ -82,6 +84,39 @@ class Outlook:
                 var = var + (self.beliefs[0].var if y is None else 0.0)
             total += special.log_ndtr(-figure.told(mean, self.inputs.depth) / np.sqrt(var))
         return total
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlooks:
+    """Outlooks on the same candidates by models that are all likely, and the best score that each believes in."""
+
+    each: tuple[Outlook, ...]
+    bests: tuple[float | None, ...]
+
+    @property
+    def best(self) -> float | None:
+        """By the likeliest model; None without a trial within all limits."""
+        return self.bests[0]
+
+    def expected(self) -> Floats:
+        return _mean([outlook.expected() for outlook in self.each])
+
+    def hope(self) -> Floats:
+        return _mean([outlook.hope() for outlook in self.each])
+
+    def gain(self, caution: float = 1.0) -> Floats:
+        """The expected gain of each over its own best score, in the mean."""
+        slices = max(SLICES // 4, SLICES // len(self.each))
+        known = [(outlook, best) for outlook, best in zip(self.each, self.bests, strict=True) if best is not None]
+        return _mean([outlook.gain(best, caution, slices) for outlook, best in known])
+
+    def after(self, row: int) -> Outlooks:
+        """The outlooks once that candidate has been tried and came out as each expected."""
+        return replace(self, each=tuple(outlook.after(row) for outlook in self.each))
+
+
+def _mean(each: Sequence[Floats]) -> Floats:
+    return np.asarray(sum(each[1:], each[0]) / len(each))
 
 
 def expected_gain(mean: Floats, sd: Floats, best: float) -> Floats:

@@ -6,7 +6,9 @@ with Matern-3/2 kernels (Rasmussen & Williams 2006, eq. 4.17), one length scale 
 whole tiles, hyper-threads), which smoother kernels would not expect. Main effects let a few trials
 tell what a knob does everywhere; the last term learns what knobs do to each other. Hyperparameters are those of
 greatest posterior density: marginal likelihood times log-normal priors. As scores are logs of figures, the priors have
-a meaning: 0.3 is a difference of about 30 %.
+a meaning: 0.3 is a difference of about 30 %. A few trials leave them in doubt, and who takes the likeliest ones for
+certain stays where a little is sure to be gained; so processes with other ones, drawn from the posterior, are asked too
+(Snoek, Larochelle & Adams 2012, section 3.2; drawn here from its normal approximation at the maximum).
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ OWN = 0.5
 of a launch: another launch finds the same again. Nothing tells the two apart before a point was launched twice."""
 SPREAD = 0.8  # standard deviation of the log of each of the above
 LOW, HIGH = -3.0, 3.0  # bounds of hyperparameters, as logs of ratios to the above
+STEP = 1e-3
+"""Of logs of hyperparameters, to see how fast their density falls."""
 LEARN_FROM = 112
 """Trials that hyperparameters are learned from; thinking must stay cheap."""
 AT_MOST = 1000
@@ -104,9 +108,9 @@ class Belief:
         return np.sqrt(self.var)
 
 
-def learn(data: Data, prior: Prior) -> Fitted:
-    """Hyperparameters from the data, then the data themselves."""
-    return condition(data, prior, _most_likely(data, prior))
+def learn(data: Data, prior: Prior, draws: int = 0) -> tuple[Fitted, ...]:
+    """Hyperparameters from the data, then the data themselves: with the likeliest ones, then ``draws`` others."""
+    return tuple(condition(data, prior, theta) for theta in _likely(data, prior, draws))
 
 
 def condition(data: Data, prior: Prior, theta: Theta) -> Fitted:
@@ -158,12 +162,10 @@ def kernel(theta: Theta, prior: Prior, a: Inputs, b: Inputs) -> Floats:
     total = (a.basis * prior.sd**2) @ b.basis.T
     inverse = theta.lengths[np.asarray(a.groups)] ** -1
     total += theta.mixed**2 * matern(squares(a.x * inverse, b.x * inverse))
-    mine, theirs = np.zeros(len(a), dtype=np.int64), np.zeros(len(b), dtype=np.int64)
-    for knob, (levels, at, bt) in enumerate(_levels(a, b)):
-        table = theta.main**2 * matern(squares(levels, levels) / theta.lengths[knob] ** 2)
+    for knob, ((mine, at), (theirs, bt)) in enumerate(zip(a.levels, b.levels, strict=True)):
+        table = theta.main**2 * matern(squares(mine, theirs) / theta.lengths[knob] ** 2)
         total += table[:, bt][at]  # columns first: whole rows are then copied
-        mine, theirs = mine * len(levels) + at, theirs * len(levels) + bt
-    total += theta.own**2 * (mine[:, None] == theirs[None, :])
+    total += theta.own**2 * (a.tags[:, None] == b.tags[None, :])
     return total
 
 
@@ -176,21 +178,6 @@ def diagonal(theta: Theta, prior: Prior, inputs: Inputs) -> Floats:
 def matern(squared: Floats) -> Floats:
     root = np.sqrt(3.0 * squared)
     return np.asarray((1.0 + root) * np.exp(-root))
-
-
-def _levels(a: Inputs, b: Inputs) -> list[tuple[Floats, Whole, Whole]]:
-    """Per knob: its distinct values (levels, columns), and which of them each point of a and of b has.
-
-    A knob has few values, so kernels of one knob are tables: far cheaper than a distance for every pair of points.
-    """
-    found = []
-    for knob in range(max(a.groups) + 1):
-        mine = [j for j, group in enumerate(a.groups) if group == knob]
-        values = np.concatenate([a.x[:, mine], b.x[:, mine]])
-        label = values @ (17.0 ** np.arange(len(mine)))
-        _, first, places = np.unique(label, return_index=True, return_inverse=True)
-        found.append((values[first], places[: len(a)], places[len(a) :]))
-    return found
 
 
 def safe_cholesky(matrix: Floats) -> Floats:
@@ -207,17 +194,37 @@ def safe_cholesky(matrix: Floats) -> Floats:
 # ---------------------------------------------------------------- hyperparameters
 
 
-def _most_likely(data: Data, prior: Prior) -> Theta:
+def _likely(data: Data, prior: Prior, draws: int) -> list[Theta]:
+    """The likeliest hyperparameters, then draws; with fewer than three trials what the priors say, alone."""
     from scipy import optimize
 
     start = np.zeros(max(data.inputs.groups) + 4)
     if len(data.y) < 3:
-        return unpack(start)
+        return [unpack(start)]
     density = Posterior(data[_telling(data, LEARN_FROM)], prior)
     found = optimize.minimize(
         density, start, jac=True, method="L-BFGS-B", bounds=[(LOW, HIGH)] * len(start), options={"maxiter": 30}
     )
-    return unpack(found.x)
+    others = _drawn(density, found.x, draws, np.random.default_rng(len(data.y))) if draws else []
+    return [unpack(logs) for logs in (found.x, *others)]
+
+
+def _drawn(density: Posterior, peak: Floats, draws: int, rng: np.random.Generator) -> list[Floats]:
+    """Draws around the peak, in pairs to both sides of it, from the normal distribution with its curvature.
+
+    Where the density falls less than half as fast as the priors alone, their half counts: a flat likelihood, or a
+    peak at a bound.
+    """
+    slope = density(peak)[1]
+    steps = STEP * np.eye(len(peak))
+    curvature = np.stack([(density(peak + step)[1] - slope) / STEP for step in steps])
+    widths, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
+    scale = axes / np.sqrt(np.maximum(widths, 0.5 / SPREAD**2))
+    found: list[Floats] = []
+    while len(found) < draws:
+        away = scale @ rng.normal(size=len(peak))
+        found += [np.clip(peak + away, LOW, HIGH), np.clip(peak - away, LOW, HIGH)]
+    return found[:draws]
 
 
 def _telling(data: Data, most: int) -> Whole:
@@ -238,7 +245,7 @@ class Posterior:
         self.y = rest - np.median(rest)
         self.weights = data.weights
         self.trend = (data.inputs.basis * prior.sd**2) @ data.inputs.basis.T
-        self.levels = [(squares(levels, levels), at) for levels, at, _ in _levels(data.inputs, data.inputs[:0])]
+        self.levels = [(squares(levels, levels), at) for levels, at in data.inputs.levels]
         self.squares = np.stack([table[at][:, at] for table, at in self.levels])
 
     def __call__(self, logs: Floats) -> tuple[float, Floats]:
