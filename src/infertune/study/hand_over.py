@@ -64,8 +64,8 @@ def export(study: Study, into: str | Path, *, to: str = DEFAULT, level: str | No
 
 def _at_level(answer: Answer, level: str) -> Answer:
     """The answer with what is best at a level in the winner's place."""
-    wanted = " ".join(level.split())
-    at = next((at for at in answer.levels if wanted in (at.limit.text, level_words(at.limit))), None)
+    wanted = _bare(level)
+    at = next((at for at in answer.levels if wanted in map(_bare, (at.limit.text, level_words(at.limit)))), None)
     if at is None:
         asked = ", ".join(at.limit.text for at in answer.levels)
         raise UsageError(
@@ -82,6 +82,10 @@ def _at_level(answer: Answer, level: str) -> Answer:
         figures=at.figures,
         fidelity=at.fidelity,
     )
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split())
 
 
 def _confirmed(study: Study) -> tuple[Launch, ...]:
