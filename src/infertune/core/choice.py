@@ -32,7 +32,7 @@ class Reading:
     @property
     def is_whole(self) -> bool:
         """False where it is read for one level of the front that was asked for."""
-        return str(self.terms.goal) == self.question.goal
+        return self.terms.goal == parse_goal(self.question.goal)
 
     @property
     def searched(self) -> bool:
