@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from infertune.core import history
 from infertune.core.answer import answer
@@ -114,6 +115,15 @@ def test_reports_tell_every_level(render: Callable[[Sequence[Entry]], str]) -> N
         assert any(f"p99 {sign} {level}" in text for sign in ("<", "&lt;", "\\<"))
     assert "best at p99" in text
     assert "Best at each level" not in render(studied(fresh(), goal="pareto throughput, p99"))
+
+
+@pytest.mark.parametrize("confirmation", [(), tuple(fresh())])
+def test_the_document_keeps_the_published_schema(confirmation: Sequence[Launch]) -> None:
+    schema = json.loads((Path(__file__).parent.parent / "docs" / "result.schema.json").read_text())
+    for goal in (GOAL, "pareto throughput, p99 at 5 ms and 70 ms"):
+        document = json.loads(json_text(studied(confirmation, goal=goal)))
+        assert [error.message for error in Draft202012Validator(schema).iter_errors(document)] == []
+        assert len(document["levels"]) == 2
 
 
 def test_the_document_holds_the_levels() -> None:
