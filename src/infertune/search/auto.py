@@ -111,8 +111,9 @@ def _picks(
     """Greedy: after each pick the models are told that it came out as expected, so the next one looks elsewhere."""
     doubtful = measured_limits(goal) and len(evidence) <= DOUBTFUL
     trials = known(everything, evidence, goal, DRAWS if doubtful else 0)
-    outlook = trials.outlooks(encoded(everything)[places])
-    price, owed = trials.price(everything, places), turns(everything, evidence, places, starts)
+    inputs = encoded(everything)[places]
+    outlook, price = trials.outlooks(inputs), trials.price(everything, places, inputs)
+    owed = turns(everything, evidence, places, starts)
     measured = any(trial.figures is not None for trial in evidence)
     picks: list[int] = []
     while owed.open.any():

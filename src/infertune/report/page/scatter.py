@@ -85,34 +85,35 @@ def _front(along: Sequence[Shown], x: svg.Scale, y: svg.Scale) -> Markup:
 
 def _limits(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
     for limit in basis.goal.limits:
+        drawn = _drawn(basis, limit, limit.text, "limit", x, y)
         if limit.metric == basis.tail:
-            yield _latency_limit(limit, x.at(limit.bound * 1e3))
-        elif limit.metric == "throughput":
-            level = y.at(limit.bound)
-            yield svg.line(LEFT, level, RIGHT, level, "limit")
-            yield svg.text(RIGHT - 4, level - 5, limit.text, anchor="end", kind="limit-text")
+            yield svg.group([_forbidden(limit, x.at(limit.bound * 1e3)), *drawn])
+        else:
+            yield from drawn
 
 
 def _levels(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
     """Nothing beyond a level is forbidden: it is where the front is asked."""
     for level in basis.goal.levels:
-        if level.metric == basis.tail:
-            across = x.at(level.bound * 1e3)
-            yield svg.line(across, TOP, across, BOTTOM, "level")
-            yield svg.text(across - 5, BOTTOM - 8, level_words(level), anchor="end", kind="level-text")
-        elif level.metric == "throughput":
-            up = y.at(level.bound)
-            yield svg.line(LEFT, up, RIGHT, up, "level")
-            yield svg.text(RIGHT - 4, up - 5, level_words(level), anchor="end", kind="level-text")
+        yield from _drawn(basis, level, level_words(level), "level", x, y)
 
 
-def _latency_limit(limit: Limit, across: float) -> Markup:
-    forbidden = (across, RIGHT - across) if limit.below else (LEFT, across - LEFT)
-    shade = svg.tag(
-        "rect", x=forbidden[0], y=TOP, width=max(0.0, forbidden[1]), height=BOTTOM - TOP, class_="forbidden"
-    )
-    text = svg.text(across - 5, BOTTOM - 8, limit.text, anchor="end", kind="limit-text")
-    return svg.group([shade, svg.line(across, TOP, across, BOTTOM, "limit"), text])
+def _drawn(basis: Basis, limit: Limit, said: str, kind: str, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
+    """A line at its bound and what it says, if the limit is about one of the axes."""
+    if limit.metric == basis.tail:
+        across = x.at(limit.bound * 1e3)
+        yield svg.line(across, TOP, across, BOTTOM, kind)
+        yield svg.text(across - 5, BOTTOM - 8, said, anchor="end", kind=f"{kind}-text")
+    elif limit.metric == "throughput":
+        up = y.at(limit.bound)
+        yield svg.line(LEFT, up, RIGHT, up, kind)
+        yield svg.text(RIGHT - 4, up - 5, said, anchor="end", kind=f"{kind}-text")
+
+
+def _forbidden(limit: Limit, across: float) -> Markup:
+    """The side of a latency limit where nothing may win."""
+    left, width = (across, RIGHT - across) if limit.below else (LEFT, across - LEFT)
+    return svg.tag("rect", x=left, y=TOP, width=max(0.0, width), height=BOTTOM - TOP, class_="forbidden")
 
 
 def undrawn(basis: Basis) -> tuple[str, ...]:

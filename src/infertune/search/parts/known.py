@@ -12,7 +12,7 @@ from infertune.search.parts.arrays import Floats, Whole
 from infertune.search.parts.catalogue import Catalogue
 from infertune.search.parts.evidence import Evidence
 from infertune.search.parts.feasible import chance
-from infertune.search.parts.features import Inputs, encode_points, encoded
+from infertune.search.parts.features import Inputs, encode_points
 from infertune.search.parts.figures import Figure, figures
 from infertune.search.parts.outlook import Outlook, Outlooks
 from infertune.search.parts.seconds import Price
@@ -67,9 +67,8 @@ class Known:
         """The likeliest, then the others."""
         return self.models, *self.others
 
-    def price(self, everything: Catalogue, places: Whole) -> Price:
-        """What trying each of ``places`` would cost."""
-        inputs = encoded(everything)[places]
+    def price(self, everything: Catalogue, places: Whole, inputs: Inputs) -> Price:
+        """What trying each of ``places``, whose inputs these are, would cost."""
         artifacts = everything.artifacts()
         built = everything.places([trial.point for trial in self.evidence if trial.failure is None])
         return Price(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,24 +98,20 @@ class Outlooks:
         return self.bests[0]
 
     def expected(self) -> Floats:
-        return _mean([outlook.expected() for outlook in self.each])
+        return np.asarray(np.mean([outlook.expected() for outlook in self.each], axis=0))
 
     def hope(self) -> Floats:
-        return _mean([outlook.hope() for outlook in self.each])
+        return np.asarray(np.mean([outlook.hope() for outlook in self.each], axis=0))
 
     def gain(self, caution: float = 1.0) -> Floats:
         """The expected gain of each over its own best score, in the mean."""
         slices = max(SLICES // 4, SLICES // len(self.each))
         known = [(outlook, best) for outlook, best in zip(self.each, self.bests, strict=True) if best is not None]
-        return _mean([outlook.gain(best, caution, slices) for outlook, best in known])
+        return np.asarray(np.mean([outlook.gain(best, caution, slices) for outlook, best in known], axis=0))
 
     def after(self, row: int) -> Outlooks:
         """The outlooks once that candidate has been tried and came out as each expected."""
         return replace(self, each=tuple(outlook.after(row) for outlook in self.each))
-
-
-def _mean(each: Sequence[Floats]) -> Floats:
-    return np.asarray(sum(each[1:], each[0]) / len(each))
 
 
 def expected_gain(mean: Floats, sd: Floats, best: float) -> Floats:
