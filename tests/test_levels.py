@@ -20,6 +20,7 @@ from infertune.core.space import Point
 from infertune.export.bundle import promise
 from infertune.measure import plan as planning
 from infertune.report import json_text, markdown_text, plain_text
+from infertune.report.page.commands import take_levels
 from infertune.report.page.write import html_text
 from infertune.report.rows import table
 from infertune.study.hand_over import _at_level
@@ -155,6 +156,19 @@ def test_a_level_that_was_not_asked_is_an_error_with_those_that_were() -> None:
     with pytest.raises(UsageError) as caught:
         _at_level(answer(studied(fresh())), "p99 < 9 ms")
     assert caught.value.id == "unknown-level" and "p99 < 12 ms" in (caught.value.hint or "")
+
+
+def test_words_that_fit_two_levels_name_neither() -> None:
+    both = answer(studied(fresh(), goal="pareto throughput, p50 at 70 ms, p99 at 70 ms"))
+    assert _at_level(both, "p50 < 70 ms").question.goal != _at_level(both, "p99 < 70 ms").question.goal
+    with pytest.raises(UsageError):
+        _at_level(both, "70 ms")
+
+
+def test_every_level_is_exported_into_one_folder_of_its_own() -> None:
+    found = answer(studied(fresh(), goal="pareto throughput at 70/s, p99 at 70 ms"))
+    folders = [line.rsplit(" -o ", 1)[1] for line in take_levels(found).splitlines()]
+    assert folders == ["deploy-throughput-70-s/", "deploy-p99-70-ms/"]
 
 
 def test_a_warm_start_takes_over_the_best_of_every_level() -> None:

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 def export(study: Study, into: str | Path, *, to: str = DEFAULT, level: str | None = None) -> Path:
     """Write the study's winner in the format ``to`` into the folder ``into`` (made; empty, or an earlier export).
 
-    ``level`` (``p99 < 5 ms``, or ``5 ms`` alone) takes what is best at that level of a front instead.
+    ``level`` (``p99 < 5 ms``, or ``5 ms`` alone where that is one) takes what is best at that level of a front instead.
 
     Raises `NothingFeasible` when the study has no winner, `UsageError` when the format does not fit it or the front was
     not asked at that level, `NotFoundError` when the model file is gone and its artifact is not cached any more,
@@ -65,14 +65,15 @@ def export(study: Study, into: str | Path, *, to: str = DEFAULT, level: str | No
 def _at_level(answer: Answer, level: str) -> Answer:
     """The answer with what is best at a level in the winner's place."""
     wanted = _bare(level)
-    at = next((at for at in answer.levels if wanted in map(_bare, (at.limit.text, level_words(at.limit)))), None)
-    if at is None:
+    fit = [at for at in answer.levels if wanted in map(_bare, (at.limit.text, level_words(at.limit)))]
+    if len(fit) != 1:
         asked = ", ".join(at.limit.text for at in answer.levels)
         raise UsageError(
             "unknown-level",
-            f"the study was not asked at the level `{quoted(level)}`",
+            f"`{quoted(level)}` is not one level that the study was asked at",
             hint=f"it was asked at {asked}" if asked else "tune with `--goal 'pareto throughput, p99 at 5 ms'`",
         )
+    at = fit[0]
     return replace(
         answer,
         question=replace(answer.question, goal=str(at.goal)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from infertune.core.findings import Answer
-from infertune.core.goal import level_words
 from infertune.core.space import Point
 from infertune.report.inert import one_line
 
@@ -58,8 +57,10 @@ def take() -> str:
 
 def take_levels(found: Answer) -> str:
     """Shell lines that write the bundle of what is best at each level."""
-    named = [(at.limit.text, level_words(at.limit).replace(" ", "")) for at in found.levels if at.winner]
-    return "\n".join(f"infertune export RUN --level {quoted(text)} -o deploy-{name}/" for text, name in named)
+    texts = [at.limit.text for at in found.levels if at.winner]
+    folders = [re.sub(r"[^\w.]+", "-", text) for text in texts]
+    lines = zip(texts, folders, strict=True)
+    return "\n".join(f"infertune export RUN --level {quoted(text)} -o deploy-{name}/" for text, name in lines)
 
 
 def code(point: Point) -> str:
