@@ -35,7 +35,7 @@ bench-loadgen: dev ## the same point timed by infertune and by MLPerf LoadGen, i
 	@$(BIN)/python bench/loadgen.py
 
 bench-search: dev ## how many trials each search strategy needs on recorded spaces, and auto without each of its ideas
-	@set -e; for figures in search ablation limits fronts thinking; do $(BIN)/python bench/$$figures.py; done
+	@set -e; for figures in search ablation limits whole_studies fronts thinking; do $(BIN)/python bench/$$figures.py; done
 
 .PHONY: regret-plots
 regret-plots: dev ## the regret curves in docs/strategies, from runs of every strategy (long, most of it gp)

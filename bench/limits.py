@@ -4,7 +4,7 @@ Five bounds L, spread over the front of throughput and p99 of each data set. Tol
 tried a point within 3 % of the best one inside the limit in 20 trials, and how many ended with a wrong winner: with
 none, or with one that truly misses the limit. The winner of a run is the best point whose own launch was inside, so a
 launch without noise makes no wrong winner. With noise a point at the very edge may win here, which in a study the race
-and the confirmation find out: told is how far outside such winners truly were.
+and the confirmation find out (whole_studies.py): told is how far outside such winners truly were.
 
 Recorded launches are played at their mean. Without noise, seeds make a difference only in spaces of more points than
 `auto` looks at.

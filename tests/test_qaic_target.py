@@ -88,6 +88,14 @@ def test_starts_queue_nothing_where_a_latency_matters(model: Model) -> None:
     assert queued("max throughput, p99 < 30 ms") == queued("pareto throughput, p99") == queued("min latency") == {1}
 
 
+def test_starts_for_latency_split_output_channels_too(model: Model) -> None:
+    def cuts(goal: str) -> set[tuple[Value, Value]]:
+        return {(p["cores"], p["mos"]) for p in QAIC.space(model, devices()[0], parse_goal(goal)).seeds}
+
+    assert cuts("min latency") == {(cores, 1) for cores in (1, 2, 4, 7, 14)} | {(8, 8), (8, 1)}
+    assert {mos for _, mos in cuts("max throughput")} == {1}
+
+
 def built(model: Model, point: Point, folder: Path) -> str:
     folder.mkdir(exist_ok=True)
     QAIC.build(BuildJob(model=model, point=point, into=str(folder)), LocalShell())

@@ -111,6 +111,11 @@ class Goal:
         return Goal(metrics=others, limits=(*self.limits, level))
 
     @property
+    def measured_limits(self) -> tuple[Limit, ...]:
+        """The limits that only a launch can tell; batch and cores are known beforehand, fidelity is checked apart."""
+        return tuple(limit for limit in self.limits if limit.metric not in ("batch", "cores", "fidelity"))
+
+    @property
     def maximise(self) -> bool:
         """Whether more of `metric` is better."""
         return more_is_better(self.metric)

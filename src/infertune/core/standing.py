@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -32,11 +33,25 @@ class Standing:
 
 WITHIN = Standing(state="within")
 
+SURE = 1.645  # standard errors: 95 %, one-sided
+
 
 def standing(goal: Goal, point: Point, measurements: Sequence[Measurement]) -> Standing:
     """The worst standing over all limits but fidelity, which no launch measures."""
     found = [_one(goal, limit, point, measurements) for limit in goal.limits if limit.metric != "fidelity"]
     return max(found, key=lambda one: _ORDER.index(one.state), default=WITHIN)
+
+
+def is_clear(goal: Goal, point: Point, measurements: Sequence[Measurement], spread: float) -> bool:
+    """Whether another launch of the point will keep all limits, too, as surely as `SURE` says.
+
+    ``spread`` is the standard deviation of one launch, as a log ratio. The upper end of the prediction interval for
+    one launch after n: the median launch keeps limits that are tighter by ``SURE * spread * sqrt(1 + 1 / n)``.
+    """
+    away = math.exp(-SURE * spread * math.sqrt(1.0 + 1.0 / len(measurements)))
+    bounds = [(limit, limit.bound * away if limit.below else limit.bound / away) for limit in goal.measured_limits]
+    tight = tuple(replace(limit, bound=bound) for limit, bound in bounds)
+    return worst_excess(replace(goal, limits=tight), point, measurements) == 0.0
 
 
 def _one(goal: Goal, limit: Limit, point: Point, measurements: Sequence[Measurement]) -> Standing:

@@ -16,7 +16,7 @@ from infertune.core.space import Point, Space
 from infertune.search.parts.arrays import Whole
 from infertune.search.parts.candidates import allowed, candidates
 from infertune.search.parts.catalogue import Catalogue, catalogue
-from infertune.search.parts.evidence import Evidence, measured_limits, read
+from infertune.search.parts.evidence import Evidence, read
 from infertune.search.parts.feasible import hopeless
 from infertune.search.parts.features import encoded
 from infertune.search.parts.fronts import shares, sides
@@ -109,7 +109,7 @@ def _picks(
     everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, places: Whole, n: int, starts: int
 ) -> list[int]:
     """Greedy: after each pick the models are told that it came out as expected, so the next one looks elsewhere."""
-    doubtful = measured_limits(goal) and len(evidence) <= DOUBTFUL
+    doubtful = goal.measured_limits and len(evidence) <= DOUBTFUL
     trials = known(everything, evidence, goal, DRAWS if doubtful else 0)
     inputs = encoded(everything)[places]
     outlook, price = trials.outlooks(inputs), trials.price(everything, places, inputs)

@@ -13,7 +13,7 @@ from infertune.core.goal import Goal, load_for
 from infertune.core.records import Checked, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.space import Point
-from infertune.core.standing import WITHIN, Standing, standing
+from infertune.core.standing import WITHIN, Standing, is_clear, standing
 from infertune.core.verdict import Terms
 from infertune.measure import again
 from infertune.measure import plan as planning
@@ -106,16 +106,17 @@ class Loop:
 
     def spread(self) -> float:
         """How much the scores of one point differ between launches so far, beyond what a block has in common."""
-        alone: list[list[float]] = []
-        blocks: dict[int, list[float]] = {}
+        together: dict[int | None, list[float]] = {}
+        for launch, change in self._changes():
+            together.setdefault(launch.block if launch.purpose == "race" else None, []).append(change)
+        alone = together.pop(None, [])
+        return racing.spread([*([change] for change in alone), *together.values()])
+
+    def _changes(self) -> Iterator[tuple[Launch, float]]:
+        """Each launch of a point that was launched before, and by how much its score differs from the one before."""
         for all_ in self._chosen_from().values():
             for before, after in pairwise(self.usable(all_)):
-                change = self.score(after) - self.score(before)
-                if after.purpose == "race":
-                    blocks.setdefault(after.block, []).append(change)
-                else:
-                    alone.append([change])
-        return racing.spread([*alone, *blocks.values()])
+                yield after, self.score(after) - self.score(before)
 
     def _chosen_from(self) -> dict[Point, list[Launch]]:
         """What choosing goes by; the anchor is a point like others, and its launches tell how fast it is."""
@@ -149,9 +150,20 @@ class Loop:
 
     def standing(self, point: Point) -> Standing:
         """How the point's launches so far stand to the limits; `WITHIN` for none."""
-        own = self._chosen_from().get(point, [])
-        measured = [la.outcome for la in self.usable(own) or own if isinstance(la.outcome, Measurement)]
+        measured = self._measured(point)
         return standing(self.setting.goal, point, measured) if measured else WITHIN
+
+    def clear(self) -> list[Point]:
+        """Points that will keep the limits on other launches, too: no limit is near those so far.
+
+        A limit does not drift with the machine, so here what a block has in common is part of how launches differ.
+        """
+        goal, spread = self.setting.goal, racing.spread([change] for _, change in self._changes())
+        return [p for p in self._chosen_from() if self.feasible(p) and is_clear(goal, p, self._measured(p), spread)]
+
+    def _measured(self, point: Point) -> list[Measurement]:
+        own = self._chosen_from().get(point, [])
+        return [la.outcome for la in self.usable(own) or own if isinstance(la.outcome, Measurement)]
 
     def feasible(self, point: Point) -> bool:
         """Not known to break a limit, nor to be unfaithful."""

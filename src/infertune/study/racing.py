@@ -107,4 +107,14 @@ def _finalists(loop: Loop, field: list[Point]) -> Raced:
     safe = {p for p in kept if standings[p] == "within"}
     scores, spaces = loop.scores(), loop.setting.question.spaces
     final = racing.finalists(kept, scores, partial(verdict.simplicity, spaces=spaces), safe)
+    final += _spare(loop, final)
     return Raced(finalists=tuple(final), ties=tuple(p for p in racing.tied(kept, scores) if p not in final))
+
+
+def _spare(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
+    """The best point that no limit is near to, where that is true of no finalist: who raced were the best, and the best
+    within a limit often lie at its edge, where launches to come decide.
+    """
+    clear = loop.clear() if loop.setting.goal.measured_limits else []
+    scores = loop.scores()
+    return [] if set(clear).intersection(finalists) else racing.ranked({point: scores[point] for point in clear})[:1]

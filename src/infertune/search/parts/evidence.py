@@ -40,11 +40,6 @@ class Evidence:
     build_s: float | None
 
 
-def measured_limits(goal: Goal) -> tuple[Limit, ...]:
-    """The limits that only a launch can tell; batch and cores are known beforehand, fidelity is checked apart."""
-    return tuple(limit for limit in goal.limits if limit.metric not in ("batch", "cores", "fidelity"))
-
-
 def gap(limit: Limit, value: float) -> float:
     """Log of value / bound, negative when the limit holds by that much: unlike `Limit.excess` also below zero."""
     if value <= 0 or limit.bound <= 0:
@@ -87,7 +82,7 @@ def _doubt(launch: Launch) -> float:
 
 @lru_cache(maxsize=1024)
 def figures_of(measurement: Measurement, goal: Goal) -> Reading:
-    return (goal.score(measurement), *(gap(x, metric_value(x.metric, measurement)) for x in measured_limits(goal)))
+    return (goal.score(measurement), *(gap(x, metric_value(x.metric, measurement)) for x in goal.measured_limits))
 
 
 def _combined(launches: Sequence[tuple[Reading, float]]) -> tuple[Reading | None, float]:

@@ -8,7 +8,6 @@ import numpy as np
 
 from infertune.core.goal import RATE, Goal, latency_percent
 from infertune.search.parts.arrays import Floats
-from infertune.search.parts.evidence import measured_limits
 from infertune.search.parts.surrogate import Prior
 from infertune.search.parts.trend import LEVEL_SD, SLOPE_SDS, SLOPES
 
@@ -47,7 +46,7 @@ def figures(goal: Goal) -> tuple[Figure, ...]:
     latencies = sum(latency_percent(metric) is not None for metric in goal.metrics)
     score = Figure(1.0, -latencies / len(goal.metrics), THROUGHPUT)
     of_rates = all(_is_rate(metric) for metric in goal.metrics)
-    limits = measured_limits(goal)
+    limits = goal.measured_limits
     return (score, *(_gap(x.metric, 1.0 if x.below else -1.0, rides=of_rates and _is_rate(x.metric)) for x in limits))
 
 

@@ -26,6 +26,8 @@ DEPTHS = (8, 16, 32)  # MiB for depth-first scheduling: both ends of what the co
 QUANTISED = {"int8": "Int8", "int16": "Int16"}
 _EXACT_UNITS = 8  # every count of cores or instances up to here is searched, beyond it the even ones
 _SEED_CORES = (1, 2, 4, 7, 14)  # the starts of the vendor's samples
+_QUICK_CUTS = ((8, 8), (8, 1))
+"""(cores, mos) of the vendor's published results for a single stream: of BERT, and of ResNet-50 and RetinaNet."""
 
 _CLUSTERS = TextForm(
     pattern=rf"{NONE}|[1-9]\d*(:[1-9]\d*)?(\+[1-9]\d*(:[1-9]\d*)?)+",
@@ -312,16 +314,16 @@ def _vendor_default(goal: Goal) -> tuple[str, dict[str, Value]]:
 def _seeds(bare: Space, goal: Goal, units: int, batches: tuple[int, ...]) -> tuple[Point, ...]:
     """The vendor's starts: the whole card cut into equal instances for throughput, one instance for latency.
 
+    For latency also what it published of single streams: the starts of its samples never split output channels.
     Where a latency is asked for or limited nothing queues, as a queued request waits for the one before it.
     """
-    common: dict[str, Value] = {"mos": 1, "ols": 1}
     if not goal.maximise:
-        widths = [n for n in _SEED_CORES if n <= units]
-        return tuple(bare.point(**common, cores=n, instances=1, set_size=1, batch=batches[0]) for n in widths)
+        cuts = [(cores, mos) for cores, mos in (*((n, 1) for n in _SEED_CORES), *_QUICK_CUTS) if cores <= units]
+        return tuple(bare.point(cores=n, mos=m, ols=1, instances=1, set_size=1, batch=batches[0]) for n, m in cuts)
     timed = any(latency_percent(name) is not None for name in (*goal.metrics, *(limit.metric for limit in goal.limits)))
     queued = 1 if timed else 2
     return tuple(
-        bare.point(**common, cores=cores, instances=units // cores, set_size=queued, batch=batch)
+        bare.point(cores=cores, mos=1, ols=1, instances=units // cores, set_size=queued, batch=batch)
         for batch in reversed(batches)
         for cores in sorted((n for n in _SEED_CORES if n <= units), key=lambda n: abs(n - 2))
     )

@@ -1,0 +1,64 @@
+"""Limits that the best point keeps by a hair: another that keeps them clearly is confirmed beside it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from infertune.core.answer import answer
+from infertune.core.goal import parse_goal
+from infertune.core.records import Decided
+from infertune.core.space import Point
+from infertune.core.standing import is_clear
+from infertune.testing.records import a_measurement, a_point
+from test_study_flow import Laboratory
+
+
+def steep(point: Point) -> float:
+    """The larger the batch, and with two instances, the faster: the best point within a limit has the largest batch."""
+    target = 1.0 if point.target == "openvino" else 0.8
+    return 60.0 * target * math.pow(point.number("batch", 1), 0.3) * (1.5 if point.number("instances") == 2 else 1.0)
+
+
+def p99_ms(point: Point) -> float:
+    """By Little's law."""
+    in_flight = max(1, point.number("instances") * point.number("set_size"))
+    return 1e3 * point.number("batch", 1) * in_flight / steep(point)
+
+
+LIMIT_MS = 1.04 * 1e3 * 16 / (60.0 * 8**0.3 * 1.5)
+"""4 % more than two instances with one request of batch 8 each take."""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_study_with_its_best_point_at_the_edge_of_a_limit_confirms_one_that_keeps_it(
+    tmp_path: Path, seed: int
+) -> None:
+    lab = Laboratory(tmp_path, rate=steep, goal=f"max throughput, p99 < {LIMIT_MS:.3f} ms", noise=0.04, seed=seed)
+    found = answer(lab.run(900.0, max_trials=20))
+    assert found.status == "ok" and found.confirmed and found.winner is not None
+    assert p99_ms(found.winner) < LIMIT_MS
+    assert found.winner not in {point for space in found.question.spaces for _, point in space.baselines}
+
+
+def test_nobody_is_spared_where_nothing_is_limited(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path, noise=0.04)
+    lab.run(900.0, max_trials=20)
+    assert [len(event.finalists) for event in lab.events(Decided) if isinstance(event, Decided)] == [1]
+
+
+@pytest.mark.parametrize(("launches", "clear"), [(1, False), (8, True)])
+def test_a_limit_is_kept_clearly_beyond_the_prediction_interval_of_one_more_launch(launches: int, clear: bool) -> None:
+    """1.645 standard deviations of 3 % times sqrt(2) for one launch are 7 %, times sqrt(9 / 8) for eight 5.2 %."""
+    goal = parse_goal("max throughput, p99 < 100 ms, batch < 64")
+    ran = a_measurement(latency_ms=100.0 * math.exp(-0.06) / 1.098)  # of 100 requests p99 is 1.098 times the middle
+    assert is_clear(goal, a_point(batch=8), [ran] * launches, 0.03) is clear
+    assert is_clear(parse_goal("max throughput, batch < 64"), a_point(batch=8), [ran] * launches, 0.03)
+
+
+def test_a_limit_from_below_is_kept_clearly_from_above() -> None:
+    goal, ran = parse_goal("min p99, throughput > 100/s"), a_measurement(throughput=105.0)
+    assert not is_clear(goal, a_point(), [ran], 0.03)
+    assert is_clear(goal, a_point(), [ran], 0.02)
