@@ -14,6 +14,7 @@ from infertune.core.findings import Answer
 from infertune.core.history import confirmations, sample
 from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch
 from infertune.core.space import Point
+from infertune.report.document import baselines
 from infertune.testing.records import (
     BASELINES,
     a_baseline,
@@ -248,6 +249,19 @@ def test_a_limit_on_a_percentile_needs_its_requests() -> None:
     assert "not enough requests" not in said(enough)  # 300 of them, none over the limit: p99 needs 299 at 95 %
     assert "not enough requests to say whether `p99 < 90 ms` holds (180): about" in said(few)
     assert "more of measuring would tell" in few.why
+
+
+def test_the_best_baseline_is_one_that_surely_keeps_the_limits() -> None:
+    """The hint is faster than the default, but two in a hundred of its 300 requests are over the limit."""
+    hint = a_baseline("openvino throughput hint")
+    near = a_measurement(127.0, latency_ms=90.0 / 1.098, count=50)
+    events = [*opening(a_question("max throughput, p99 < 90 ms")), *a_search({FAST: 200.0}), a_check(FAST)]
+    events.append(Decided(finalists=(FAST,), why=""))
+    events += a_confirmation({FAST: noisy(200.0), a_baseline(DEFAULT): noisy(100.0), hint: [near] * 6}, 50)
+    found = answer(recorded([*events, Closed(status="ok", why="")]))
+    assert found.best_rival == DEFAULT and f"of the best baseline, {DEFAULT}" in found.why
+    grid = baselines(found).grid
+    assert grid is not None and f"{DEFAULT} (best within limits)" in [row[0] for row in grid.rows]
 
 
 def test_a_baseline_without_a_figure_is_named_with_its_reason() -> None:

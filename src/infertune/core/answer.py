@@ -146,11 +146,12 @@ def _speedup(reading: Reading, chosen: Choice, baseline: Point) -> Interval | No
 
 
 def _best_rival(reading: Reading, chosen: Choice, rivals: Sequence[Rival]) -> str | None:
-    """Confirmed baselines before others, then those that meet the goal, then the best one."""
+    """Confirmed baselines before others, then those that surely meet the goal, those that may, and the best one."""
 
-    def rank(rival: Rival) -> tuple[bool, bool, float]:
+    def rank(rival: Rival) -> tuple[bool, bool, bool, float]:
         purpose, sample = choice.evidence(reading.trial(rival.figures.point), chosen.confirmation)
         fit = verdict.acceptable(reading.terms, sample)
-        return purpose == "confirm", fit, verdict.merit(reading.terms.goal, sample)
+        sure = fit and verdict.stands(reading.terms, sample).state == "within"
+        return purpose == "confirm", sure, fit, verdict.merit(reading.terms.goal, sample)
 
     return max(rivals, key=rank).name if rivals else None

@@ -108,7 +108,8 @@ class Answer:
     """The whole answer.
 
     ``figures`` belong to the winner, and are a result only when ``confirmed``. ``best_rival`` names the best baseline
-    that met the goal (of all, where none did); ``absent`` holds baselines without a figure, with the reason.
+    that surely met the goal (of those that may have, where none did, else of all); ``absent`` holds baselines without
+    a figure, with the reason.
     ``flags`` counts launches by what their audit found; ``noise`` is how steady the machine was all the while.
     ``levels`` answers a front at each level that it was asked at, in their order.
     """

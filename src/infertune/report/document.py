@@ -213,19 +213,20 @@ def baselines(found: Answer) -> Section:
     goal = parse_goal(found.question.goal)
     named = (goal.metric,) if latency_percent(goal.metric) and goal.metric != "p50" else ()
     header = ("baseline", "samples/s", *named, "p50", "in flight", *(("winner is",) if found.confirmed else ()))
-    rows = tuple(_rival_row(found, named, rival) for rival in found.rivals)
+    best = "best within limits" if goal.measured_limits else "best"
+    rows = tuple(_rival_row(found, named, rival, best) for rival in found.rivals)
     beside = "measured in the same blocks" if found.confirmed else "unconfirmed"
     return Section(title=f"Baselines, {beside}", grid=Grid(header=header, rows=rows) if rows else None)
 
 
-def _rival_row(found: Answer, named: Sequence[str], rival: Rival) -> tuple[str, ...]:
+def _rival_row(found: Answer, named: Sequence[str], rival: Rival, best: str) -> tuple[str, ...]:
     seen = rival.figures
-    best = " (best)" if found.confirmed and rival.name == found.best_rival and len(found.rivals) > 1 else ""
+    told = f" ({best})" if found.confirmed and rival.name == found.best_rival and len(found.rivals) > 1 else ""
     throughput = words.interval(seen.throughput) if seen.launches > 1 else words.three(seen.throughput.value)
     values = ("-" if _too_few(metric, seen) else f"{words.three(seen.value.value * 1e3)} ms" for metric in named)
     p50 = "-" if seen.p50_ms is None else f"{words.three(seen.p50_ms)} ms"
     speedup = (_speedup(found, rival),) if found.confirmed else ()
-    return one_line(rival.name) + best, throughput, *values, p50, str(seen.in_flight), *speedup
+    return one_line(rival.name) + told, throughput, *values, p50, str(seen.in_flight), *speedup
 
 
 def _speedup(found: Answer, rival: Rival) -> str:

@@ -340,12 +340,15 @@ class Loop:
             waiting = [la.point for la in self.launches(purpose)[before:] if not self.usable([la])]
 
     def confirm_reserve_s(self, leaders: Sequence[Point]) -> float:
-        """Kept back for confirming the first of ``leaders``, and one like it for every level, beside the baselines."""
+        """Kept back for confirming the first of ``leaders`` beside the baselines, and one like it for every level, or
+        to spare where something measured is limited.
+        """
         points = dict.fromkeys([*leaders[:1], *self.baselines()])
         plan = self.plans.confirm
         costs = self.costs()
         overheads = [costs.launch_s(p, plan) - plan.min_time_s for p in points] or [_FIRST_GUESS_S]
-        overheads += overheads[:1] * len(self.setting.goal.levels)
+        goal = self.setting.goal
+        overheads += overheads[:1] * (len(goal.levels) or bool(goal.measured_limits))
         return planning.confirm_reserve_s(self.budget_s, overheads, self.plans.confirm) + self.check_s()
 
     def confirmable(self, points: Sequence[Point]) -> bool:
