@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,22 +90,33 @@ def told(runs: Sequence[Ended]) -> str:
     return f"within 3 % in {sum(run.near for run in runs)} of {len(runs)} runs, {wrong}{far}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def wanted(text: str | None, *, seeds: int, noise: float) -> argparse.Namespace:
+    """What the command asks for, which is printed; ``text`` describes it."""
+    parser = argparse.ArgumentParser(description=text)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--noise", type=float, default=0.0)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--noise", type=float, default=noise)
     asked = parser.parse_args()
     print(f"{asked.seeds} seeds, {TRIALS} trials, {100 * asked.noise:g} % noise")
-    everything: list[Ended] = []
+    return asked
+
+
+def questions(names: list[str]) -> Iterator[tuple[Landscape, float, str]]:
+    """Data sets, each played at its mean, with every bound in ms; and both in words."""
     for name, found in (*recorded(), *simulated()):
-        if name.endswith("latency") or not chosen(name, asked.names):
-            continue
-        exact = replace(found.landscape, ratios=steady)
-        for bound in bounds_ms(exact):
-            runs = ended(exact, bound, asked.seeds, asked.noise)
-            print(f"  {name:34} p99 < {bound:10.2f} ms: {told(runs)}", flush=True)
-            everything += runs
+        if not name.endswith("latency") and chosen(name, names):
+            exact = replace(found.landscape, ratios=steady)
+            for bound in bounds_ms(exact):
+                yield exact, bound, f"  {name:34} p99 < {bound:10.2f} ms"
+
+
+def main() -> None:
+    asked = wanted(__doc__, seeds=8, noise=0.0)
+    everything: list[Ended] = []
+    for landscape, bound, named in questions(asked.names):
+        runs = ended(landscape, bound, asked.seeds, asked.noise)
+        print(f"{named}: {told(runs)}", flush=True)
+        everything += runs
     print(f"all: {told(everything)}")
 
 

@@ -9,7 +9,6 @@ by less, launches with 3 % noise often cannot say so. Limits that no point keeps
 
 from __future__ import annotations
 
-import argparse
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from landscapes import recorded, simulated
-from limits import TRIALS, WITHIN, bounds_ms
-from search import chosen
+from limits import TRIALS, WITHIN, questions, wanted
 
 from infertune.build.cache import ArtifactCache
 from infertune.core.answer import answer
@@ -29,7 +26,7 @@ from infertune.core.goal import Goal, parse_goal
 from infertune.core.records import Device, Failed, Found, Job, MeasureJob, Measurement, Model, ProbeJob, RawNs, Reply
 from infertune.core.seams import Target
 from infertune.core.space import Space
-from infertune.search.replay.landscape import Landscape, steady
+from infertune.search.replay.landscape import Landscape
 from infertune.study.question import make_setting
 from infertune.study.tuning import run
 from infertune.testing.clock import FakeClock
@@ -154,22 +151,13 @@ def told(runs: Sequence[Ended]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--seeds", type=int, default=7)
-    parser.add_argument("--noise", type=float, default=0.03)
-    asked = parser.parse_args()
-    print(f"{asked.seeds} seeds, {TRIALS} trials, {100 * asked.noise:g} % noise")
+    asked = wanted(__doc__, seeds=7, noise=0.03)
     everything: list[Ended] = []
-    for name, found in (*recorded(), *simulated()):
-        if name.endswith("latency") or not chosen(name, asked.names):
-            continue
-        exact = replace(found.landscape, ratios=steady)
-        for bound in bounds_ms(exact):
-            best = best_with_spare(exact, bound)
-            runs = [ended(exact, bound, asked.noise, seed, best) for seed in range(asked.seeds)]
-            print(f"  {name:34} p99 < {bound:10.2f} ms: {told(runs)}", flush=True)
-            everything += runs
+    for landscape, bound, named in questions(asked.names):
+        best = best_with_spare(landscape, bound)
+        runs = [ended(landscape, bound, asked.noise, seed, best) for seed in range(asked.seeds)]
+        print(f"{named}: {told(runs)}", flush=True)
+        everything += runs
     print(f"limits with a point that has 5 % to spare: {told([r for r in everything if not math.isnan(r.behind)])}")
     print(f"limits without: {told([r for r in everything if math.isnan(r.behind)])}")
 

@@ -58,6 +58,13 @@ def test_a_limit_is_kept_clearly_beyond_the_prediction_interval_of_one_more_laun
     assert is_clear(parse_goal("max throughput, batch < 64"), a_point(batch=8), [ran] * launches, 0.03)
 
 
+def test_memory_does_not_differ_as_speed_does() -> None:
+    """1.645 standard deviations of 10 % times sqrt(2) are 26 %: of a latency that would be near."""
+    goal = parse_goal("max throughput, memory < 510 MB")
+    assert is_clear(goal, a_point(), [a_measurement()], 0.1)  # 500 MB
+    assert not is_clear(parse_goal("max throughput, memory < 490 MB"), a_point(), [a_measurement()], 0.1)
+
+
 def test_a_limit_from_below_is_kept_clearly_from_above() -> None:
     goal, ran = parse_goal("min p99, throughput > 100/s"), a_measurement(throughput=105.0)
     assert not is_clear(goal, a_point(), [ran], 0.03)

@@ -196,6 +196,11 @@ def latency_percent(metric: str) -> float | None:
     return _LATENCIES.get(metric)
 
 
+def is_speed(metric: str) -> bool:
+    """Whether a metric tells how fast a launch is, as rates and latencies do."""
+    return metric in ("throughput", RATE) or latency_percent(metric) is not None
+
+
 def load_for(goal: Goal) -> Load:
     """How launches of a study with this goal are driven: one after the other, or by arrivals whose rate is looked for.
 

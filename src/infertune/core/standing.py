@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from infertune.core import percentiles
-from infertune.core.goal import Goal, Limit, latency_percent, worst_excess
+from infertune.core.goal import Goal, Limit, is_speed, latency_percent, worst_excess
 from infertune.core.records import Measurement
 from infertune.core.space import Point
 
@@ -45,13 +45,17 @@ def standing(goal: Goal, point: Point, measurements: Sequence[Measurement]) -> S
 def is_clear(goal: Goal, point: Point, measurements: Sequence[Measurement], spread: float) -> bool:
     """Whether another launch of the point will keep all limits, too, as surely as `SURE` says.
 
-    ``spread`` is the standard deviation of one launch, as a log ratio. The upper end of the prediction interval for
-    one launch after n: the median launch keeps limits that are tighter by ``SURE * spread * sqrt(1 + 1 / n)``.
+    ``spread`` is the standard deviation of how fast one launch is, as a log ratio. The upper end of the prediction
+    interval for one launch after n: the median launch keeps limits on rates and latencies that are tighter by
+    ``SURE * spread * sqrt(1 + 1 / n)``. Memory and the like do not differ so.
     """
     away = math.exp(-SURE * spread * math.sqrt(1.0 + 1.0 / len(measurements)))
-    bounds = [(limit, limit.bound * away if limit.below else limit.bound / away) for limit in goal.measured_limits]
-    tight = tuple(replace(limit, bound=bound) for limit, bound in bounds)
+    tight = tuple(_tighter(limit, away) if is_speed(limit.metric) else limit for limit in goal.measured_limits)
     return worst_excess(replace(goal, limits=tight), point, measurements) == 0.0
+
+
+def _tighter(limit: Limit, away: float) -> Limit:
+    return replace(limit, bound=limit.bound * away if limit.below else limit.bound / away)
 
 
 def _one(goal: Goal, limit: Limit, point: Point, measurements: Sequence[Measurement]) -> Standing:

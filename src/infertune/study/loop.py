@@ -340,8 +340,9 @@ class Loop:
             waiting = [la.point for la in self.launches(purpose)[before:] if not self.usable([la])]
 
     def confirm_reserve_s(self, leaders: Sequence[Point]) -> float:
-        """Kept back for confirming the first of ``leaders`` beside the baselines, and one like it for every level, or
-        to spare where something measured is limited.
+        """Kept back for confirming the first of ``leaders`` beside the baselines.
+
+        And one like it for every level, or one to spare where something measured is limited.
         """
         points = dict.fromkeys([*leaders[:1], *self.baselines()])
         plan = self.plans.confirm

@@ -112,9 +112,12 @@ def _finalists(loop: Loop, field: list[Point]) -> Raced:
 
 
 def _spare(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
-    """The best point that no limit is near to, where that is true of no finalist: who raced were the best, and the best
-    within a limit often lie at its edge, where launches to come decide.
+    """The best point that no limit is near to, where that is true of no finalist.
+
+    Who raced were the best, and the best within a limit often lie at its edge, where other launches may break it.
     """
     clear = loop.clear() if loop.setting.goal.measured_limits else []
+    if set(clear).intersection(finalists):
+        return []
     scores = loop.scores()
-    return [] if set(clear).intersection(finalists) else racing.ranked({point: scores[point] for point in clear})[:1]
+    return racing.ranked({point: scores[point] for point in clear})[:1]

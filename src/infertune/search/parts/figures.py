@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infertune.core.goal import RATE, Goal, latency_percent
+from infertune.core.goal import Goal, is_speed, latency_percent
 from infertune.search.parts.arrays import Floats
 from infertune.search.parts.surrogate import Prior
 from infertune.search.parts.trend import LEVEL_SD, SLOPE_SDS, SLOPES
@@ -45,17 +45,13 @@ def figures(goal: Goal) -> tuple[Figure, ...]:
     """The score (more is better), then the gap of each measured limit (less is better), as `evidence` reads them."""
     latencies = sum(latency_percent(metric) is not None for metric in goal.metrics)
     score = Figure(1.0, -latencies / len(goal.metrics), THROUGHPUT)
-    of_rates = all(_is_rate(metric) for metric in goal.metrics)
+    of_rates = all(is_speed(metric) for metric in goal.metrics)
     limits = goal.measured_limits
-    return (score, *(_gap(x.metric, 1.0 if x.below else -1.0, rides=of_rates and _is_rate(x.metric)) for x in limits))
-
-
-def _is_rate(metric: str) -> bool:
-    return metric in ("throughput", RATE) or latency_percent(metric) is not None
+    return (score, *(_gap(x.metric, 1.0 if x.below else -1.0, rides=of_rates and is_speed(x.metric)) for x in limits))
 
 
 def _gap(metric: str, sign: float, *, rides: bool) -> Figure:
-    if not _is_rate(metric):
+    if not is_speed(metric):
         return Figure(sign, 0.0, ANYTHING)
     prior = TAIL if rides else THROUGHPUT
     return Figure(-sign, sign, prior, rides) if latency_percent(metric) is not None else Figure(sign, 0.0, prior, rides)
