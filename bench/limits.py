@@ -23,6 +23,7 @@ from search import chosen
 
 from infertune.core.goal import Goal, parse_goal
 from infertune.core.records import Measurement, Trial
+from infertune.core.space import Point
 from infertune.search import auto
 from infertune.search.replay.landscape import Landscape, best_score, play, regrets, steady
 
@@ -72,14 +73,16 @@ def ended(landscape: Landscape, bound_ms: float, seeds: int, noise: float) -> li
         won = winner(played, goal)
         found.append(
             Ended(
-                regrets(landscape, goal, played, best)[-1], None if won is None else _outside(landscape, won, bound_ms)
+                regrets(landscape, goal, played, best)[-1],
+                None if won is None else outside(landscape, won.point, bound_ms),
             )
         )
     return found
 
 
-def _outside(landscape: Landscape, won: Trial, bound_ms: float) -> float:
-    quick = landscape.score(won.point, parse_goal("min p99"))
+def outside(landscape: Landscape, won: Point, bound_ms: float) -> float:
+    """By how much a winner truly misses the limit (log ratio); 0 if it keeps it."""
+    quick = landscape.score(won, parse_goal("min p99"))
     return math.inf if quick is None else max(0.0, -quick - math.log(bound_ms / 1e3))
 
 

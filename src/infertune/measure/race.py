@@ -17,6 +17,7 @@ import numpy as np
 
 from infertune.core import stats
 from infertune.core.space import Point
+from infertune.core.standing import SURE
 
 SIZES: tuple[int, ...] = (8, 4, 4, 4, 4)
 """How many points each block launches at most: 22 launches in all."""
@@ -25,7 +26,6 @@ FIELD = SIZES[0]
 ENTRY = math.log(1.30)  # only points whose screening score is this near the best enter,
 SURE_ENTRY = math.log(1.10)  # and those this near do, however steady the machine was: it may have drifted meanwhile
 WORTH = math.log(1.02)  # who cannot be this much better than the leader leaves
-SURE = 1.645  # standard errors: 95 %, one-sided
 
 TYPICAL_SPREAD = 0.06
 """Standard deviation of log scores where nothing is known: what a shared machine showed (measurement.md A1)."""

@@ -150,7 +150,7 @@ class Loop:
 
     def standing(self, point: Point) -> Standing:
         """How the point's launches so far stand to the limits; `WITHIN` for none."""
-        measured = self._measured(point)
+        measured = self._measured(self._chosen_from().get(point, []))
         return standing(self.setting.goal, point, measured) if measured else WITHIN
 
     def clear(self) -> list[Point]:
@@ -159,10 +159,11 @@ class Loop:
         A limit does not drift with the machine, so here what a block has in common is part of how launches differ.
         """
         goal, spread = self.setting.goal, racing.spread([change] for _, change in self._changes())
-        return [p for p in self._chosen_from() if self.feasible(p) and is_clear(goal, p, self._measured(p), spread)]
+        own = {point: self._measured(launches) for point, launches in self._chosen_from().items()}
+        return [point for point in own if is_clear(goal, point, own[point], spread) and self.feasible(point)]
 
-    def _measured(self, point: Point) -> list[Measurement]:
-        own = self._chosen_from().get(point, [])
+    def _measured(self, own: Sequence[Launch]) -> list[Measurement]:
+        """What a point's launches found: its usable ones, or all where there are no others."""
         return [la.outcome for la in self.usable(own) or own if isinstance(la.outcome, Measurement)]
 
     def feasible(self, point: Point) -> bool:
@@ -349,7 +350,7 @@ class Loop:
         costs = self.costs()
         overheads = [costs.launch_s(p, plan) - plan.min_time_s for p in points] or [_FIRST_GUESS_S]
         goal = self.setting.goal
-        overheads += overheads[:1] * (len(goal.levels) or bool(goal.measured_limits))
+        overheads += overheads[:1] * max(len(goal.levels), min(1, len(goal.measured_limits)))
         return planning.confirm_reserve_s(self.budget_s, overheads, self.plans.confirm) + self.check_s()
 
     def confirmable(self, points: Sequence[Point]) -> bool:
