@@ -62,7 +62,11 @@ KNOBS = ("cores", "mos", "ols", "batch", "instances", "set_size")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A published tuning: the model, the search's JSON, how it was run, and what was published of it."""
+    """A published tuning: the model, the search's JSON, how it was run, and what was published of it.
+
+    ``published_s``: its time. The published tool ran some points up to four times, for a reason that nobody wrote down
+    (ResNet-50: 530 runs of 198 points); the vendor's search here runs each once, and is quicker by that.
+    """
 
     name: str
     model: Model
@@ -70,6 +74,7 @@ class Task:
     threads: int
     set_size: int
     published: str
+    published_s: float
 
 
 class Stopwatch:
@@ -214,13 +219,14 @@ def throughput(task: Task, folder: Path) -> bool:
         cost("infertune", own)
         print(f"    vendor's best  {short(vendor.best):<18} {theirs:8.1f} inf/s without noise")
         print(f"    infertune's    {short(own.best):<18} {ours:8.1f} inf/s without noise")
-        share = (own.wall_s + own.real_s) / vendor.wall_s
+        share, of_published = ((own.wall_s + own.real_s) / whole for whole in (vendor.wall_s, task.published_s))
         bars += [
             (
                 f"seed {seed}: infertune's best is {ours / theirs:.3f} of the vendor's; asked: at least 1",
                 ours >= theirs,
             ),
             (f"seed {seed}: in {share:.2f} of its time, own computing included; asked: 0.20", share <= 0.2),
+            (f"seed {seed}: in {of_published:.2f} of the published time; asked: 0.20", of_published <= 0.2),
             (f"seed {seed}: card idle {own.idle:.0%}; asked: 20 %", own.idle <= 0.2),
         ]
     return bar(bars)
@@ -376,6 +382,7 @@ def throughput_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
             threads=8,
             set_size=10,
             published="58 min 23 s, card idle 71 %, 120 compiles, 166 runs of 160 points; 2538.75 inf/s",
+            published_s=3503,
         ),
         Task(
             name="ResNet-50",
@@ -384,6 +391,7 @@ def throughput_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
             threads=16,
             set_size=1,
             published="1 h 34 min, card idle 35 %, 84 compiles, 530 runs of 198 points; 5258.90 inf/s",
+            published_s=5652,
         ),
     )
 
@@ -394,8 +402,8 @@ def latency_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
     slow = "2113, 6511, 4584, 2304 and 2113 us from five starts, all NUMERICAL_FAILURE; 10 min 54 s"
     queued = "11438, 11372, 12310, 11160 and 11431 us from five starts (ten requests queued), two failures; 25 min 35 s"
     return (
-        Task(name="BERT-base", model=bert, config=low, threads=16, set_size=1, published=slow),
-        Task(name="ResNet-50", model=resnet, config=low, threads=16, set_size=1, published=queued),
+        Task(name="BERT-base", model=bert, config=low, threads=16, set_size=1, published=slow, published_s=654),
+        Task(name="ResNet-50", model=resnet, config=low, threads=16, set_size=1, published=queued, published_s=1535),
     )
 
 

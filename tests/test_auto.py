@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from infertune.core.goal import parse_goal
 from infertune.core.records import Artifact, Failed, Trial
 from infertune.core.space import Point, Rule, Space
 from infertune.search import auto, random
+from infertune.search.parts.features import encoded
+from infertune.search.parts.known import Known
 from infertune.testing.spaces import Landscape, a_knob, cpu_landscape, play, regrets
 from infertune.testing.strategies import broken, flat, nothing_legal, small_space
 
@@ -195,6 +198,32 @@ def test_prefers_what_is_built_already() -> None:
     built = {trial.point["mode"] for trial in begun}
     third = auto.propose(landscape.spaces, begun, GOAL, 1, 0)[0]
     assert third["mode"] in built
+
+
+@pytest.mark.parametrize(
+    ("goal", "doubted"),
+    [
+        ("max throughput", False),
+        ("max throughput, batch <= 8", False),
+        ("max throughput, p99 < 1 s", True),
+        ("min p99", True),
+        ("min p50, cores <= 2", True),
+    ],
+)
+def test_doubts_its_hyperparameters_where_that_pays(goal: str, doubted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    landscape = cpu_landscape(units=4, seed=0)
+    begun = play(auto.propose, landscape, parse_goal(goal), seed=0, trials=5)
+    asked: list[int] = []
+    learn = auto.known
+
+    def spied(*given: Any) -> Known:
+        found = learn(*given)
+        asked.append(len(found.outlooks(encoded(given[0])[:1]).each))
+        return found
+
+    monkeypatch.setattr(auto, "known", spied)
+    auto.propose(landscape.spaces, begun, parse_goal(goal), 1, 0)
+    assert [models > 1 for models in asked] == [doubted]
 
 
 def test_a_reused_artifact_teaches_no_price() -> None:

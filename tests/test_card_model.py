@@ -13,7 +13,7 @@ from infertune.targets.qaic.sim.card import CARDS, Card
 from infertune.targets.qaic.sim.encoders import EncoderShape, encoder_workload
 from infertune.targets.qaic.sim.model import Prediction, noisy, predict
 from infertune.targets.qaic.sim.setting import Options, Setting
-from infertune.targets.qaic.sim.split import split_of, vector_share
+from infertune.targets.qaic.sim.split import dealt, split_of, vector_share
 from infertune.targets.qaic.sim.workload import Workload, dense, product
 
 SHAPE = EncoderShape(layers=12, hidden=768, heads=12, intermediate=3072, head="answer")
@@ -124,6 +124,22 @@ def test_no_core_gets_less_than_its_even_share(batch: int, cores: int, limit: in
         assert 1 / cores - 1e-12 <= cut.share <= 1
         assert split_of(op, batch, cores + 1, min(limit, cores)).share <= cut.share
     assert 1 / cores - 1e-12 <= vector_share(batch, cores) <= 1
+
+
+@pytest.mark.parametrize(
+    ("batch", "cores", "turns", "own"), [(16, 8, 2, 1), (16, 13, 2, 1), (16, 5, 4, 1), (8, 8, 1, 1), (4, 14, 1, 3)]
+)
+def test_samples_stay_whole_or_have_cores_of_their_own(batch: int, cores: int, turns: int, own: int) -> None:
+    assert dealt(batch, cores) == (turns, own)
+    cut = split_of(dense(128, 768, 768), batch, cores, 1)
+    assert cut.share == pytest.approx(turns / (batch * own), rel=0.35)  # runs of 16 rows do not divide by 3
+    assert vector_share(batch, cores) == turns / (batch * own)
+
+
+def test_more_cores_than_whole_samples_can_use_do_not_help() -> None:
+    """As published of both networks: 16 samples on 12 or 13 cores take as long as on 8."""
+    eight, thirteen = (predict(BERT, PRO, Setting(cores=cores, batch=16)).service_ns for cores in (8, 13))
+    assert eight <= thirteen <= 1.2 * eight
 
 
 def test_channels_are_split_only_as_far_as_allowed() -> None:

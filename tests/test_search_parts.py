@@ -481,3 +481,26 @@ def test_cores_that_wait_for_uneven_samples(cores: int, batch: int, busiest: flo
     columns = {"cores": np.asarray([cores]), "batch": np.asarray([batch]), "used": np.asarray([1])}
     assert basis(columns, 16, 1, whole_samples=True)[0, -1] == pytest.approx(np.log(busiest))
     assert basis(columns, 16, 1)[0, -1] == 0.0
+
+
+def cut_card(*, whole_samples: bool) -> Space:
+    knobs = (a_knob("batch", (1, 2, 4, 8, 16)), a_knob("cores", (1, 2, 4, 8)), a_knob("instances", (1, 2, 4, 8)))
+    fits = Rule(reason="8 cores", holds=lambda v: int(v["cores"]) * int(v["instances"]) <= 8)
+    return Space(target="card", device="one", knobs=knobs, rules=(fits,), whole_samples=whole_samples)
+
+
+def expected_on_more_cores(space: Space) -> float:
+    """On two cores more than two samples each do not fit; what is expected of eight samples on four cores?"""
+    seen = [(2, batch, 4, 1000.0 * batch / (batch + 1) * (0.4 if batch > 4 else 1.0)) for batch in (1, 2, 4, 8, 16)]
+    points = [space.point(cores=cores, batch=batch, instances=n) for cores, batch, n, _ in seen]
+    trials = tuple(
+        Trial(point=point, launches=(launched(point, rate),)) for point, (*_, rate) in zip(points, seen, strict=True)
+    )
+    everything = catalogue((space,))
+    wanted = encode_points(everything, [space.point(cores=4, batch=8, instances=2)])
+    return float(known(everything, read(trials, GOAL), GOAL).outlooks(wanted).expected()[0])
+
+
+def test_where_cores_take_whole_samples_a_batch_too_large_for_two_cores_says_little_against_it_on_four() -> None:
+    told = expected_on_more_cores(cut_card(whole_samples=True)) - expected_on_more_cores(cut_card(whole_samples=False))
+    assert told > 0.1

@@ -13,9 +13,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT.parent / "shared" / "data" / "cloud-ai-100" / "published_nlp.csv"
-MISSES = ("ResNet-50 throughput table, 2023", "ResNet-50 throughput table, 2025", "ResNet-50 runner lines, 2025")
-"""Asked for and not reached; docs/simulated-card.md says what follows from it."""
-
 needs_table = pytest.mark.skipif(
     not TABLE.is_file(), reason="the published encoder table is not part of the repository"
 )
@@ -31,17 +28,16 @@ def printed() -> tuple[str, ...]:
     return tuple(done.stdout.splitlines())
 
 
-def test_nothing_else_is_missed() -> None:
-    missed = [line for line in printed() if "NOT REACHED" in line]
-    assert [line for line in missed if not line.startswith(MISSES)] == []
+def test_nothing_is_missed() -> None:
+    assert [line for line in printed() if "NOT REACHED" in line] == []
     assert sum("reached" in line for line in printed()) >= 8
 
 
 def test_resnet_50_stays_within_a_quarter() -> None:
     worst = [int(re.search(r"(\d+) %, \d", line)[1]) for line in printed() if line.startswith("ResNet-50")]  # type: ignore[index]
     assert len(worst) == 4
-    assert max(worst) <= 30
-    assert sorted(worst)[-2] <= 20
+    assert max(worst) <= 25
+    assert sorted(worst)[-2] <= 15
 
 
 @needs_table

@@ -58,7 +58,7 @@ PRIORS: Mapping[str, Prior] = {
     "channel_sync_us": Prior(value=0.5, spread=0.7, source="first roofline"),
     "sample_sync_us": Prior(value=0.1, spread=0.7, source="whole samples need no exchange"),
     "multicast_us": Prior(value=0.1, spread=1.5, source="receivers have to be ready"),
-    "core_loss": Prior(value=0.015, spread=1.0, source="first roofline: core exponent 0.98"),
+    "move_loss": Prior(value=0.015, spread=1.0, source="first roofline: core exponent 0.98"),
     "ddr_efficiency": Prior(value=0.93, spread=0.05, source="two instances of 7 cores: 120 of 137 GB/s"),
     "core_ddr_gbs": Prior(value=60, spread=0.5, source="copies take 15 % of the profile"),
     "repeat_share": Prior(value=0.05, spread=1.0, source="rows without multicast are no slower"),

@@ -52,7 +52,7 @@ STRUCTURES: Mapping[str, tuple[Mapping[str, Prior], Callable[[Sheet], Sheet]]] =
     "no clock boost at low load": (held(boost_load=0.4), fixed_clock),
     "even split of work": ({}, even_split),
     "no spill of activations": (held(spill=1e-9), unchanged),
-    "no loss per core": (held(core_loss=1e-9), unchanged),
+    "moves cost the same on all cores": (held(move_loss=1e-9), unchanged),
     "no host cache: every result copied alike": (held(host_cache_mb=1e-9), unchanged),
 }
 

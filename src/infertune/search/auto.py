@@ -27,7 +27,8 @@ from infertune.search.parts.seconds import Price
 from infertune.search.parts.turns import FREE_STARTS, Turns, highest, turns
 
 DRAWS = 8
-"""Models with other hyperparameters that are asked beside the likeliest one where something measured is limited, ..."""
+"""Models with other hyperparameters that are asked beside the likeliest one where something measured is limited or less
+is better, ..."""
 DOUBTFUL = 64
 """... while there are at most so many trials: more of them leave little doubt, and thinking must stay cheap."""
 ENOUGH = 16
@@ -109,7 +110,7 @@ def _picks(
     everything: Catalogue, evidence: tuple[Evidence, ...], goal: Goal, places: Whole, n: int, starts: int
 ) -> list[int]:
     """Greedy: after each pick the models are told that it came out as expected, so the next one looks elsewhere."""
-    doubtful = goal.measured_limits and len(evidence) <= DOUBTFUL
+    doubtful = (goal.measured_limits or not goal.maximise) and len(evidence) <= DOUBTFUL
     trials = known(everything, evidence, goal, DRAWS if doubtful else 0)
     inputs = encoded(everything)[places]
     outlook, price = trials.outlooks(inputs), trials.price(everything, places, inputs)

@@ -165,12 +165,20 @@ def encoder(everything: Catalogue) -> Encoder:
     full = [with_used(table_columns(table), most) for table, most in zip(tables, units, strict=True)]
     names = sorted({name for columns in full for name in columns})
     scales = (_scale(name, [columns[name] for columns in full if name in columns]) for name in names)
+    spaces = tuple(table.space for table in tables)
     knobs = tuple(scale for scale in scales if scale is not None)
-    return Encoder(tuple(t.space for t in tables), units, (*knobs, *_mixes(knobs)))
+    mixes = _mixes(knobs)
+    if mixes and all(space.whole_samples for space in spaces):
+        knobs = tuple(knob for knob in knobs if knob.knob != "batch")
+    return Encoder(spaces, units, (*knobs, *mixes))
 
 
 def _mixes(knobs: Sequence[Octaves | Choice]) -> list[Mix]:
-    """``batch x instances`` (what caches must hold) and ``batch / cores`` (what each core gets to do)."""
+    """``batch x instances`` (what caches must hold) and ``batch / cores`` (what each core gets to do).
+
+    Where cores take whole samples, these say all that a batch does beyond the trend: a batch that no longer fits into
+    the memory of two cores fits into that of four, and says nothing against batches of that size.
+    """
     found = {knob.knob: knob for knob in knobs if isinstance(knob, Octaves)}
     batch, used, cores = (found.get(name) for name in ("batch", "used", "cores"))
     each = cores or used

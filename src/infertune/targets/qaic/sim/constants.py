@@ -21,7 +21,7 @@ class Constants:
     op_us             starting an operator
     row_sync_us, channel_sync_us, sample_sync_us   per further core, by what is cut
     multicast_us      per further core, for an operator whose weights are multicast
-    core_loss         share of computing time lost per further core
+    move_loss         growth of moving data (transposes, gathers) per core of an instance beyond two
     ddr_efficiency    of the nominal bandwidth
     core_ddr_gbs      what one core's transfer unit can read
     repeat_share      how far reading without multicast repeats weights (1: every core reads all)
@@ -52,7 +52,7 @@ class Constants:
     channel_sync_us: float
     sample_sync_us: float
     multicast_us: float
-    core_loss: float
+    move_loss: float
     ddr_efficiency: float
     core_ddr_gbs: float
     repeat_share: float

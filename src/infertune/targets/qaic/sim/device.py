@@ -14,6 +14,8 @@ import numpy as np
 from infertune.targets.qaic.sim.constants import Constants
 from infertune.targets.qaic.sim.sheet import SYNCED_KINDS, Array, Sheet
 
+FREE_CORES = 2
+"""Cores of an instance up to which moving data costs no more; chosen among 1 to 4 by the fit."""
 _CLOCK_ROUNDS = 4
 
 
@@ -78,16 +80,17 @@ def _core_seconds(sheet: Sheet, k: Constants) -> Array:
     effort = kinds["dense"] + kinds["attention"] + k.conv_factor * kinds["conv"]
     fill = 1 + k.fill_rows * ops["fill"]
     matrix = _by_stage(sheet, effort * ops["macs"] * ops["share"] * fill) / (k.matrix_tmacs * 1e12)
+    crossing = (1 + k.move_loss * np.maximum(rows["cores"] - FREE_CORES, 0))[:, None]
     cost = (
         k.softmax_ns * kinds["softmax"] + k.erf_ns * kinds["erf"] + k.elementwise_ns * kinds["elementwise"]
-        + k.move_ns * (kinds["move"] + kinds["lookup"]) + k.pool_ns * kinds["pool"]
+        + k.move_ns * (crossing * kinds["move"] + kinds["lookup"]) + k.pool_ns * kinds["pool"]
         + k.depthwise_ns * kinds["depthwise"]
     )  # fmt: skip
     vector = _by_stage(sheet, cost * ops["elements"] * ops["vector"]) * 1e-9
     matrix, vector = matrix * rows["x_matrix"][:, None], vector * rows["x_vector"][:, None]
     hidden = (k.overlap * rows["x_overlap"] * (1 - 1 / rows["ols"]))[:, None] * np.minimum(matrix, vector)
-    lost = (1 + k.core_loss * (rows["cores"] - 1)) * (1 + k.overlap_cost * (rows["ols"] - 1))
-    total: Array = (matrix + vector - hidden) * lost[:, None]
+    finer = 1 + k.overlap_cost * (rows["ols"] - 1)
+    total: Array = (matrix + vector - hidden) * finer[:, None]
     return total
 
 
