@@ -14,7 +14,7 @@ from infertune.core.records import Artifact, Failed, Trial
 from infertune.core.space import Point, Rule, Space
 from infertune.search import auto, random
 from infertune.search.parts.features import encoded
-from infertune.search.parts.known import Known
+from infertune.search.parts.known import Known, known
 from infertune.testing.spaces import Landscape, a_knob, cpu_landscape, play, regrets
 from infertune.testing.strategies import broken, flat, nothing_legal, small_space
 
@@ -214,7 +214,7 @@ def test_doubts_its_hyperparameters_where_that_pays(goal: str, doubted: bool, mo
     landscape = cpu_landscape(units=4, seed=0)
     begun = play(auto.propose, landscape, parse_goal(goal), seed=0, trials=5)
     asked: list[int] = []
-    learn = auto.known
+    learn = known
 
     def spied(*given: Any) -> Known:
         found = learn(*given)

@@ -181,14 +181,15 @@ def confirmations(entries: Iterable[Entry]) -> tuple[Confirmation, ...]:
 
     A study that is extended decides again, and launches confirmed before have then taken part in choosing, so they
     belong to the older decision only. A decision written again with no search in between (a resumed confirmation)
-    is the same one.
+    is the same one, unless it is about other finalists altogether: those of before broke a limit.
     """
     found: list[Confirmation] = []
     searched = True
     for entry in entries:
         event = entry.event
         if isinstance(event, Decided):
-            before = () if searched or not found else found.pop().launches
+            resumed = found and not searched and set(event.finalists).intersection(found[-1].finalists)
+            before = found.pop().launches if resumed else ()
             found.append(Confirmation(finalists=event.finalists, ties=event.ties, launches=before))
             searched = False
         elif isinstance(event, Launch) and event.purpose == "confirm" and found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 
 from infertune.core import history, verdict
 from infertune.core.records import Decided, Interval, Launch, Measurement, Plan
@@ -12,11 +13,35 @@ from infertune.core.space import Point
 from infertune.measure import plan as planning
 from infertune.study import checking
 from infertune.study.loop import Loop
-from infertune.study.racing import Raced
+from infertune.study.racing import Raced, clear_points
 
 
 def confirm(loop: Loop, raced: Raced, why: str) -> None:
-    """Fresh launches of finalists and baselines in interleaved blocks: six, fewer when the budget is short.
+    """Fresh launches of the finalists; where all of them break a limit after all, of the next best clear of limits.
+
+    As often as there is time: what a study has measured by then mostly holds a point that keeps them.
+    """
+    tried: set[Point] = set()
+    while raced.finalists and not loop.stop():
+        finalists = _confirm(loop, raced, why)
+        tried.update(raced.finalists)
+        if _may_stand(loop, finalists):
+            return
+        others = (point for point in clear_points(loop) if point not in tried and loop.confirmable([point]))
+        raced = Raced(finalists=tuple(islice(others, 1)))
+
+
+def _may_stand(loop: Loop, finalists: Sequence[Point]) -> bool:
+    """Whether a finalist may be recommended yet: it broke nothing on its fresh launches, if it has any."""
+    fresh = history.trusted(history.confirmations(loop.journal.entries)[-1], loop.noise).launches
+    return any(
+        not sample.runs or verdict.acceptable(loop.terms(), sample)
+        for sample in (history.sample(point, fresh) for point in finalists)
+    )
+
+
+def _confirm(loop: Loop, raced: Raced, why: str) -> list[Point]:
+    """Finalists and baselines in interleaved blocks: six, fewer when the budget is short. Who was confirmed.
 
     A block in which other programs disturbed a finalist is made up for by another one at the end, and one odd launch
     that hides a difference between winner and baseline is outvoted by more of them. Baselines that are
@@ -26,14 +51,15 @@ def confirm(loop: Loop, raced: Raced, why: str) -> None:
     points = list(dict.fromkeys([*finalists, *loop.baselines()]))
     for block in range(_next_block(_fresh(loop)), planning.CONFIRM_BLOCKS + planning.MAKE_UP_BLOCKS):
         if block >= planning.CONFIRM_BLOCKS and not (_short(loop, finalists) or _doubtful(loop, finalists)):
-            return
+            break
         points = _narrowed(loop, points, finalists) if block == planning.LEAST_BLOCKS else points
         plan = _plan(loop, points, max(1, planning.CONFIRM_BLOCKS - block))
         until = loop.budget_s + (planning.OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
         if block and not loop.affordable(points, plan, until):
-            return
+            break
         owed = max(1, planning.LEAST_BLOCKS - block)
         loop.repeated_block(points, "confirm", block, plan, loop.budget_s, owed=owed)
+    return finalists
 
 
 def _open(loop: Loop, raced: Raced, why: str) -> list[Point]:

@@ -116,8 +116,12 @@ def _spare(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
 
     Who raced were the best, and the best within a limit often lie at its edge, where other launches may break it.
     """
+    clear = clear_points(loop)
+    return [] if set(clear).intersection(finalists) else clear[:1]
+
+
+def clear_points(loop: Loop) -> list[Point]:
+    """Points that no limit is near to, the best first; none where nothing measured is limited."""
     clear = loop.clear() if loop.setting.goal.measured_limits else []
-    if set(clear).intersection(finalists):
-        return []
     scores = loop.scores()
-    return racing.ranked({point: scores[point] for point in clear})[:1]
+    return racing.ranked({point: scores[point] for point in clear})
