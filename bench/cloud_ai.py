@@ -64,8 +64,8 @@ KNOBS = ("cores", "mos", "ols", "batch", "instances", "set_size")
 class Task:
     """A published tuning: the model, the search's JSON, how it was run, and what was published of it.
 
-    ``published_s``: its time. The published tool ran some points up to four times, for a reason that nobody wrote down
-    (ResNet-50: 530 runs of 198 points); the vendor's search here runs each once, and is quicker by that.
+    ``published_s``: the time it took. The published tool ran some points up to four times, for a reason that nobody
+    wrote down (ResNet-50: 530 runs of 198 points); the vendor's search here runs each once, and is quicker by that.
     """
 
     name: str
@@ -209,7 +209,7 @@ def cost(name: str, found: Found) -> None:
 def throughput(task: Task, folder: Path) -> bool:
     """Both searches, on a card whose noise differs from seed to seed."""
     print(f"{task.name}, throughput (simulated; points are {'/'.join(KNOBS)})")
-    print(f"  published  {task.published}")
+    print(f"  published  {clock_text(task.published_s)}, {task.published}")
     bars = []
     for seed in SEEDS:
         vendor, own = (search(task, folder, vendor=vendor, seed=seed) for vendor in (True, False))
@@ -242,7 +242,7 @@ def bar(bars: Sequence[tuple[str, bool]]) -> bool:
 def latency(task: Task, folder: Path) -> bool:
     """infertune from every start alone, against the best of the vendor's five."""
     print(f"{task.name}, latency (simulated)")
-    print(f"  published  {task.published}")
+    print(f"  published  {clock_text(task.published_s)}, {task.published}")
     bars = []
     for seed in SEEDS:
         vendor = search(task, folder, vendor=True, seed=seed)
@@ -381,7 +381,7 @@ def throughput_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
             config=config("maximize_inf_rate", batches=16, throughput=True),
             threads=8,
             set_size=10,
-            published="58 min 23 s, card idle 71 %, 120 compiles, 166 runs of 160 points; 2538.75 inf/s",
+            published="card idle 71 %, 120 compiles, 166 runs of 160 points; 2538.75 inf/s",
             published_s=3503,
         ),
         Task(
@@ -390,7 +390,7 @@ def throughput_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
             config=config_b(),
             threads=16,
             set_size=1,
-            published="1 h 34 min, card idle 35 %, 84 compiles, 530 runs of 198 points; 5258.90 inf/s",
+            published="card idle 35 %, 84 compiles, 530 runs of 198 points; 5258.90 inf/s",
             published_s=5652,
         ),
     )
@@ -399,8 +399,8 @@ def throughput_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
 def latency_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
     """ResNet-50's JSON in form A: form B differs by the set size alone, which is 1 for least latency."""
     low = config("minimize_latency", batches=1, throughput=False)
-    slow = "2113, 6511, 4584, 2304 and 2113 us from five starts, all NUMERICAL_FAILURE; 10 min 54 s"
-    queued = "11438, 11372, 12310, 11160 and 11431 us from five starts (ten requests queued), two failures; 25 min 35 s"
+    slow = "2113, 6511, 4584, 2304 and 2113 us from five starts, all NUMERICAL_FAILURE"
+    queued = "11438, 11372, 12310, 11160 and 11431 us from five starts (ten requests queued), two failures"
     return (
         Task(name="BERT-base", model=bert, config=low, threads=16, set_size=1, published=slow, published_s=654),
         Task(name="ResNet-50", model=resnet, config=low, threads=16, set_size=1, published=queued, published_s=1535),

@@ -214,10 +214,9 @@ def test_doubts_its_hyperparameters_where_that_pays(goal: str, doubted: bool, mo
     landscape = cpu_landscape(units=4, seed=0)
     begun = play(auto.propose, landscape, parse_goal(goal), seed=0, trials=5)
     asked: list[int] = []
-    learn = known
 
     def spied(*given: Any) -> Known:
-        found = learn(*given)
+        found = known(*given)
         asked.append(len(found.outlooks(encoded(given[0])[:1]).each))
         return found
 

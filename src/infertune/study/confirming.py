@@ -33,11 +33,8 @@ def confirm(loop: Loop, raced: Raced, why: str) -> None:
 
 def _may_stand(loop: Loop, finalists: Sequence[Point]) -> bool:
     """Whether a finalist may be recommended yet: it broke nothing on its fresh launches, if it has any."""
-    fresh = history.trusted(history.confirmations(loop.journal.entries)[-1], loop.noise).launches
-    return any(
-        not sample.runs or verdict.acceptable(loop.terms(), sample)
-        for sample in (history.sample(point, fresh) for point in finalists)
-    )
+    terms, samples = loop.terms(), _samples(loop, finalists)
+    return any(not sample.runs or verdict.acceptable(terms, sample) for sample in samples)
 
 
 def _confirm(loop: Loop, raced: Raced, why: str) -> list[Point]:
@@ -100,6 +97,12 @@ def _fresh(loop: Loop) -> tuple[Launch, ...]:
     return history.confirmations(loop.journal.entries)[-1].launches
 
 
+def _samples(loop: Loop, points: Sequence[Point]) -> list[history.Sample]:
+    """Of each point, its fresh launches that may confirm."""
+    fresh = history.trusted(history.confirmations(loop.journal.entries)[-1], loop.noise).launches
+    return [history.sample(point, fresh) for point in points]
+
+
 def _measured(loop: Loop, point: Point) -> list[Launch]:
     """The point's fresh launches that may confirm."""
     own = [la for la in _fresh(loop) if la.point == point and isinstance(la.outcome, Measurement)]
@@ -118,8 +121,7 @@ def _doubtful(loop: Loop, finalists: Sequence[Point]) -> bool:
     in more than the 5 % of cases that are promised (measured: 5.5 % of 200 comparisons against 4 %).
     """
     goal = loop.setting.goal
-    fresh = history.trusted(history.confirmations(loop.journal.entries)[-1], loop.noise).launches
-    ours, theirs = ([history.sample(p, fresh) for p in points] for points in (finalists, loop.baselines()))
+    ours, theirs = (_samples(loop, points) for points in (finalists, loop.baselines()))
     best = max((s for s in theirs if s.runs), key=partial(verdict.merit, goal), default=None)
     return best is not None and any(_hidden(verdict.ratio(goal, s, best)) for s in ours if s.runs)
 

@@ -160,6 +160,10 @@ def encode_points(everything: Catalogue, points: Sequence[Point]) -> Inputs:
 
 @lru_cache(maxsize=8)
 def encoder(everything: Catalogue) -> Encoder:
+    """Where cores take whole samples, the mixes say all that a batch does beyond the trend, so it is no knob by itself.
+
+    A batch that no longer fits into the memory of two cores fits into that of four: its size alone is no reason.
+    """
     tables = everything.tables
     units = tuple(_units(table_columns(table)) for table in tables)
     full = [with_used(table_columns(table), most) for table, most in zip(tables, units, strict=True)]
@@ -174,11 +178,7 @@ def encoder(everything: Catalogue) -> Encoder:
 
 
 def _mixes(knobs: Sequence[Octaves | Choice]) -> list[Mix]:
-    """``batch x instances`` (what caches must hold) and ``batch / cores`` (what each core gets to do).
-
-    Where cores take whole samples, these say all that a batch does beyond the trend: a batch that no longer fits into
-    the memory of two cores fits into that of four, and says nothing against batches of that size.
-    """
+    """``batch x instances`` (what caches must hold) and ``batch / cores`` (what each core gets to do)."""
     found = {knob.knob: knob for knob in knobs if isinstance(knob, Octaves)}
     batch, used, cores = (found.get(name) for name in ("batch", "used", "cores"))
     each = cores or used
