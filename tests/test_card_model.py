@@ -11,11 +11,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infertune.targets.qaic.sim.card import CARDS, Card
+from infertune.targets.qaic.sim.constants import fitted
+from infertune.targets.qaic.sim.device import device_time
 from infertune.targets.qaic.sim.encoders import EncoderShape, encoder_workload
 from infertune.targets.qaic.sim.model import Prediction, noisy, predict
 from infertune.targets.qaic.sim.setting import Options, Setting
+from infertune.targets.qaic.sim.sheet import Point, sheet_of
 from infertune.targets.qaic.sim.split import ROW_RUN, dealt, split_of, vector_share
-from infertune.targets.qaic.sim.workload import Workload, dense, product
+from infertune.targets.qaic.sim.workload import BLOCK_ROWS, Workload, dense, product, vector
 
 SHAPE = EncoderShape(layers=12, hidden=768, heads=12, intermediate=3072, head="answer")
 BERT = encoder_workload("bert-base", SHAPE)
@@ -121,8 +124,9 @@ def test_no_core_gets_less_than_its_even_share(batch: int, cores: int, limit: in
     for op in (dense(rows, 768, 768), product(12, rows, 64, rows)):
         cut = split_of(op, batch, cores, min(limit, cores))
         ways = cut.samples * cut.row_ways * cut.channel_ways
+        real = op.rows / (op.blocks * BLOCK_ROWS) if op.rows else 1.0
         assert ways <= cores
-        assert 1 / cores - 1e-12 <= cut.share <= 1
+        assert real / cores - 1e-12 <= cut.share <= 1
         assert split_of(op, batch, cores + 1, min(limit, cores)).share <= cut.share
     assert 1 / cores - 1e-12 <= vector_share(batch, cores) <= 1
 
@@ -142,6 +146,29 @@ def test_more_cores_than_whole_samples_can_use_do_not_help() -> None:
     """As published of both networks: 16 samples on 12 or 13 cores take as long as on 8."""
     eight, thirteen = (predict(BERT, PRO, Setting(cores=cores, batch=16)).service_ns for cores in (8, 13))
     assert eight <= thirteen <= 1.2 * eight
+
+
+def test_samples_of_one_row_share_a_block_of_the_matrix_unit() -> None:
+    layer = dense(1, 1024, 1024)
+    work = {batch: batch * split_of(layer, batch, 1, 1).share for batch in (1, 32, 33)}
+    assert work == pytest.approx({1: 1.0, 32: 1.0, 33: 2.0})
+
+
+@given(st.integers(1, 64), st.integers(1, 14), st.sampled_from([64, 256, 1024]))
+def test_no_more_is_spilled_than_operators_read_and_write(batch: int, cores: int, sequence: int) -> None:
+    found = encoder_workload("long", replace(SHAPE, sequence=sequence))
+    setting = Setting(cores=cores, batch=batch, instances=1, set_size=1)
+    moved = sum(op.times * (op.in_bytes + op.out_bytes) for op in found.ops) * batch
+    uneven = vector_share(batch, cores) * cores
+    known = {"weights": found.weight_bytes, "looked up": batch * 2 * sequence * 768}
+    read = device_time(sheet_of([Point(workload=found, card=STANDARD, setting=setting)]), fitted()).read_bytes[0]
+    assert sum(known.values()) * 0.999 <= read <= (sum(known.values()) + moved * uneven) * 1.001
+
+
+def test_rows_that_are_looked_up_cross_the_memory_bus() -> None:
+    table = Workload(name="table", ops=(vector("lookup", 500 * 256),), input_bytes=8, output_bytes=8)
+    per_s = rate(Setting(cores=2, batch=16, instances=7, set_size=4), workload=table)
+    assert per_s * 500 * 256 * 2 <= STANDARD.ddr_bytes_per_s
 
 
 def test_channels_are_split_only_as_far_as_allowed() -> None:

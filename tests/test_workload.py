@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from infertune.core import wire
 from infertune.prepare.reference import write_reference
 from infertune.targets.qaic.sim.card import CARDS
+from infertune.targets.qaic.sim.constants import fitted
 from infertune.targets.qaic.sim.encoders import EncoderShape, encoder_workload
 from infertune.targets.qaic.sim.graph import graph_workload, workload_of
 from infertune.targets.qaic.sim.model import predict
@@ -158,3 +159,20 @@ def test_narrow_groups_are_packed_to_the_width_of_a_tile() -> None:
     assert grouped.macs == 56 * 56 * 4 * 9 * 128
     assert grouped.padded_macs == 8 * grouped.macs
     assert convolution((56, 56), 128, 128, 9, groups=128).kind == "depthwise"
+
+
+def test_a_recurrent_layer_takes_its_steps_one_after_another() -> None:
+    steps, size, hidden = 200, 64, 128
+    weights = [
+        helper.make_tensor(name, TensorProto.FLOAT, (1, 4 * hidden, deep), [0.1] * (4 * hidden * deep))
+        for name, deep in (("w", size), ("r", hidden))
+    ]
+    node = helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=hidden)
+    made = {"x": (steps, 1, size), "y": (steps, 1, 1, hidden)}
+    ports = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in made.items()}
+    graph = helper.make_graph([node], "lstm", [ports["x"]], [ports["y"]], weights)
+    found = graph_workload("lstm", helper.make_model(graph), {"x": made["x"]})
+    alone, spread = (predict(found, CARDS["pro"], Setting(cores=cores, batch=1)) for cores in (1, 8))
+    started_ns = steps * 1e3 * fitted().op_us
+    assert min(alone.service_ns, spread.service_ns) > started_ns
+    assert found.weight_bytes == pytest.approx(2 * 4 * hidden * (size + hidden), rel=0.01)

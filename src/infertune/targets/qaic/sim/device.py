@@ -13,6 +13,7 @@ import numpy as np
 
 from infertune.targets.qaic.sim.constants import Constants
 from infertune.targets.qaic.sim.sheet import SYNCED_KINDS, Array, Sheet
+from infertune.targets.qaic.sim.workload import FP16_BYTES
 
 FREE_CORES = 2
 """Cores of an instance up to which moving data costs no more; chosen among 1 to 4 by the fit."""
@@ -108,10 +109,14 @@ def _sync_seconds(sheet: Sheet, k: Constants) -> Array:
 
 
 def _read_bytes(sheet: Sheet, k: Constants) -> Array:
-    """Weights once per request, more without multicast, and activations that do not fit, (points, stages)."""
+    """Weights once per request, more without multicast, rows that are looked up, and activations that do not fit,
+    though no more of them than an operator reads and writes; (points, stages)."""
     ops, rows = sheet.ops, sheet.rows
     repeats = 1 + k.repeat_share * (1 - rows["multicast"]) * (rows["replicas"] - 1)
     held = ops["live"] * ops["vector"] * (rows["x_bytes"] * rows["x_live"])[:, None]
     room = rows["room"] * k.memory_share * rows["x_room"]
-    over = np.maximum(held - room[:, None], 0) * (rows["cores"] * 2 * k.spill * rows["x_spill"])[:, None]
-    return _by_stage(sheet, ops["weights"] * (repeats * rows["x_bytes"])[:, None] + over)
+    touched = ops["touched"] * ops["vector"] * rows["x_bytes"][:, None]
+    over = np.minimum(2 * k.spill * np.maximum(held - room[:, None], 0), touched)
+    looked_up = sheet.kinds["lookup"] * FP16_BYTES * ops["elements"]
+    streamed = ops["weights"] * repeats[:, None] + looked_up
+    return _by_stage(sheet, streamed * rows["x_bytes"][:, None] + over * (rows["cores"] * rows["x_spill"])[:, None])

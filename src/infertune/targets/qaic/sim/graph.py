@@ -153,7 +153,8 @@ class _Walk:
         ops = ops_of(Seen(step=step, constant=flags, batch=self.batch))
         reads = sum(self.live.get(name, 0) for name in {self._origin(n) for n in step.node.input})
         self._keep(step)
-        return [replace(op, live_bytes=self._needed(op, step, reads)) for op in ops]
+        made = sum(self.live[name] for name in step.node.output)
+        return [replace(op, in_bytes=reads, out_bytes=made, live_bytes=self._needed(op, step, reads)) for op in ops]
 
     def _needed(self, op: Op, step: Step, reads: int) -> int:
         """Everything alive; an operator that works in place needs no second copy of what it reads."""

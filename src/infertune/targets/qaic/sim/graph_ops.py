@@ -73,7 +73,7 @@ def _elementwise(seen: Seen) -> list[Op]:
 
 
 def _unnamed_product(seen: Seen, macs: int) -> Op:
-    """Recurrent layers, Einsum, fused attention: a product of the output's size with as many terms as it takes."""
+    """Einsum, fused attention: a product of the output's size with as many terms as it takes."""
     wide = seen.out[-1] if seen.out else 1
     rows = max(1, seen.made // wide)
     deep = max(1, macs // (rows * wide))
@@ -97,6 +97,21 @@ def _mat_mul(seen: Seen) -> list[Op]:
         return [dense(max(1, seen.made // wide), deep, wide)]
     rows = out[-2] if len(out) > 1 else 1
     return [product(max(1, seen.made // (rows * wide)), rows, deep, wide)]
+
+
+def _recurrent(seen: Seen) -> list[Op]:
+    """One product with the inputs' weights for all steps, then one with the state's for each: those wait for another.
+
+    The state's weights stay in fast memory between steps: they are read once.
+    """
+    steps = seen.dims(0)[1 if seen.step.attributes.get("layout") else 0]
+    (directions, gates, size), hidden = seen.dims(1), seen.dims(2)[-1]
+    chain = dense(1, hidden, gates, times=directions * steps)
+    return [
+        replace(dense(steps, size, gates), times=directions),
+        replace(chain, weight_bytes=chain.weight_bytes // steps),
+        vector("erf", gates, times=directions * steps),
+    ]
 
 
 def _gemm(seen: Seen) -> list[Op]:
@@ -164,6 +179,7 @@ RULES: dict[str, Rule] = {
     "FusedMatMul": _mat_mul,
     "MatMulInteger": _mat_mul,
     "Gemm": _gemm,
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), _recurrent),
     "Conv": _conv(1),
     "FusedConv": _conv(1),
     "ConvInteger": _conv(1),

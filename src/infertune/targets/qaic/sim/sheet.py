@@ -64,7 +64,20 @@ def sheet_of(points: Sequence[Point]) -> Sheet:
     return Sheet(ops=ops, kinds=kinds, rows=rows, stages=stages)
 
 
-_OP_NAMES = ("times", "macs", "elements", "weights", "live", "share", "vector", "fill", "by_row", "by_channel", "whole")
+_OP_NAMES = (
+    "times",
+    "macs",
+    "elements",
+    "weights",
+    "live",
+    "touched",
+    "share",
+    "vector",
+    "fill",
+    "by_row",
+    "by_channel",
+    "whole",
+)
 _NO_SPLIT = Split(0.0, 1, 1, 1, 1)
 
 
@@ -80,6 +93,7 @@ def _amounts(op: Op, setting: Setting) -> dict[str, float]:
         "elements": op.elements * batch,
         "weights": op.weight_bytes,
         "live": op.live_bytes * batch,
+        "touched": (op.in_bytes + op.out_bytes) * batch,
         "share": cut.share,
         "vector": vector_share(batch, cores),
         "fill": 1.0 / max(cut.rows, 8),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from infertune.targets.qaic.sim.workload import BLOCK_ROWS, TILE, Op
+from infertune.targets.qaic.sim.workload import BLOCK_ROWS, TILE, Op, padded
 
 ROW_RUN = 16
 """Rows of the smallest piece of a matrix product; chosen among 8, 16 and 32 by the fit (`bench/sim/calibrate.py`)."""
@@ -14,7 +14,8 @@ ROW_RUN = 16
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """``share`` of the work on the busiest core, ``rows`` that it computes; ways that samples, rows and channels go."""
+    """``share`` of the work (of samples padded one by one) on the busiest core, ``rows`` that it computes; ways that
+    samples, rows and channels go."""
 
     share: float
     rows: int
@@ -39,10 +40,30 @@ def split_of(op: Op, batch: int, cores: int, channel_limit: int) -> Split:
     if op.kind == "attention":
         one = _best(op.groups, runs, 1, own, 1)
     else:
-        one = _best(1, runs, max(1, -(-op.wide // TILE)), own, channel_limit)
-    return Split(
+        one = _best(1, runs, _tiles(op), own, channel_limit)
+    each = Split(
         one.share * turns / batch, one.rows * turns, one.samples * min(batch, cores), one.row_ways, one.channel_ways
     )
+    return _joined(op, batch, cores, channel_limit, each) if op.rows else each
+
+
+def _joined(op: Op, batch: int, cores: int, channel_limit: int, each: Split) -> Split:
+    """The samples of a core lie one below the other, so that only the last block of rows is padded; samples of less
+    than a block are cut as one product of all of them where that is less work."""
+    turns, own = dealt(batch, cores)
+    if own == 1:
+        rows = padded(turns * op.rows, BLOCK_ROWS)
+        each = replace(each, share=each.share * rows / each.rows, rows=rows)
+    if op.rows >= BLOCK_ROWS:
+        return each
+    rows = padded(batch * op.rows, BLOCK_ROWS)
+    whole = _best(1, rows // ROW_RUN, _tiles(op), cores, channel_limit)
+    whole = replace(whole, share=whole.share * rows / (batch * op.blocks * BLOCK_ROWS))
+    return min(each, whole, key=lambda split: split.share)
+
+
+def _tiles(op: Op) -> int:
+    return max(1, -(-op.wide // TILE))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -34,12 +34,14 @@ class Op:
     Matrix kinds: ``groups`` independent products (heads, channel groups), each ``blocks`` x 32 rows by ``wide`` output
     channels by ``deep`` inputs (padded). ``elements``: what the vector unit reads or writes once. Bytes are those of
     fp16 tensors; ``live_bytes``: every activation that has to be kept while the operator runs. Weights are prefetched
-    within a ``stage``: there, reading them may hide behind computing, and only there.
+    within a ``stage``: there, reading them may hide behind computing, and only there. ``rows``: of a product with
+    weights, whose samples lie one below the other and share blocks; 0 where each sample has blocks of its own.
     """
 
     kind: Kind
     times: int = 1
     groups: int = 1
+    rows: int = 0
     blocks: int = 0
     wide: int = 0
     deep: int = 0
@@ -101,6 +103,7 @@ def dense(rows: int, deep: int, wide: int, *, times: int = 1, live_bytes: int = 
     return Op(
         kind="dense",
         times=times,
+        rows=rows,
         blocks=-(-rows // BLOCK_ROWS),
         wide=wide,
         deep=padded(deep, TILE),
