@@ -1,6 +1,7 @@
 """What infertune itself costs: `python bench/harness.py`.
 
 * the closed loop on the null target: the bar is 10 microseconds per request;
+* a model of microseconds through ONNX Runtime, through `infertune measure` and through a plain loop, interleaved;
 * one OpenVINO point through `infertune measure` and through OpenVINO's own benchmark_app, interleaved: within 3 %;
 * `infertune --help`: under 0.5 s; the coordinating process of a study: under 200 MB.
 """
@@ -16,7 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import onnx
 from common import local_executor, print_conditions, reference
+from onnx import TensorProto, helper
 
 from infertune.core import stats
 from infertune.core.records import Feed, MeasureJob, Measurement, Plan
@@ -46,9 +49,9 @@ def null_overhead() -> None:
     print(f"             {middle / 1000:.2%} of requests of 1 ms (bar: 2 %)")
 
 
-def through_infertune(model: Path) -> float:
+def through_infertune(model: Path, target: str, *more: str) -> float:
     argv = [
-        str(BIN / "infertune"), "measure", str(model), "--target", "openvino", "--shape", "sequence_length=128",
+        str(BIN / "infertune"), "measure", str(model), "--target", target, *more,
         "--set", "batch=1", "--set", "instances=1", "--set", "cores=1", "--set", "set_size=1", "--set", "precision=f32",
         "--launches", "1", "--window", str(SECONDS), "--json",
     ]  # fmt: skip
@@ -69,10 +72,52 @@ def through_benchmark_app(model: Path) -> float:
     return float(re.findall(r"Throughput:\s+([\d.]+) FPS", done.stdout)[-1])
 
 
+_PLAIN_LOOP = """
+import sys, time, numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+inputs = {"x": numpy.ones((1, 64), numpy.float32)}
+count, began = 0, time.perf_counter()
+while time.perf_counter() < began + float(sys.argv[2]):
+    session.run(None, inputs)
+    count += 1
+print(count / (time.perf_counter() - began))
+"""
+
+
+def through_plain_loop(model: Path) -> float:
+    argv = [sys.executable, "-c", _PLAIN_LOOP, str(model), str(SECONDS)]
+    return float(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+
+
+def against_a_plain_loop() -> None:
+    """One layer of 64 x 64: what is not the runtime's shows at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "layer.onnx"
+        onnx.save(_layer(64), model)
+        through_infertune(model, "onnxruntime")
+        pairs = [(through_infertune(model, "onnxruntime"), through_plain_loop(model)) for _ in range(ROUNDS)]
+    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    apart = 1e6 / ours - 1e6 / theirs
+    print(
+        f"one small layer: infertune {ours:.0f}, plain loop {theirs:.0f} samples/s: {ratio:.2f}x, {apart:.1f} us apart"
+    )
+
+
+def _layer(width: int) -> onnx.ModelProto:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    weights = helper.make_tensor("w", TensorProto.FLOAT, (width, width), [0.01] * width**2)
+    given, made = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ("batch", width)) for name in "xy")
+    graph = helper.make_graph([node], "layer", [given], [made], [weights])
+    return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
+
+
 def against_benchmark_app() -> None:
-    model = reference("minilm-l6")
-    through_infertune(model)  # the build is not part of the comparison
-    pairs = [(through_infertune(model), through_benchmark_app(model)) for _ in range(ROUNDS)]
+    model, shape = reference("minilm-l6"), ("--shape", "sequence_length=128")
+    through_infertune(model, "openvino", *shape)  # the build is not part of the comparison
+    pairs = [(through_infertune(model, "openvino", *shape), through_benchmark_app(model)) for _ in range(ROUNDS)]
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     both = f"infertune {ours:.1f}, benchmark_app {theirs:.1f} samples/s"
     print(f"{both}: {ours / theirs - 1:+.1%} (bar: 3 %), {ROUNDS} rounds")
@@ -103,6 +148,7 @@ def main() -> None:
     print_conditions()
     help_time()
     null_overhead()
+    against_a_plain_loop()
     against_benchmark_app()
     coordinator_memory()
 

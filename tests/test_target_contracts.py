@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,25 @@ def test_scalars_and_batches_on_other_axes_reach_the_runtime(
     target.infer(InferJob(model=mixed, point=point, artifact=str(tmp_path), feed=Feed(seed=0), count=1,
                           into=str(saved)), LocalShell())  # fmt: skip
     assert np.load(saved)["y.0"].shape == (batch, 4)
+
+
+@pytest.mark.parametrize(("set_size", "callers"), [(1, 0), (2, 1)])
+def test_a_request_alone_in_flight_is_served_where_it_is_waited_for(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_size: int, callers: int
+) -> None:
+    from infertune.targets.onnxruntime import run
+
+    started: list[threading.Thread] = []
+
+    class Noted(run.Caller):
+        def start(self) -> None:
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(run, "Caller", Noted)
+    target, point = find_target("onnxruntime"), four_cpus("onnxruntime", model).seeds[0]
+    point = point.but(cores=1, instances=1, set_size=set_size)
+    target.build(BuildJob(model=model, point=point, into=str(tmp_path)), LocalShell())
+    job = MeasureJob(model=model, point=point, artifact=str(tmp_path), plan=QUICK, feed=Feed(seed=0))
+    assert target.measure(job, MonotonicClock(), LocalShell()).in_flight == set_size
+    assert len(started) == callers

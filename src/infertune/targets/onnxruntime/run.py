@@ -88,30 +88,80 @@ def _outputs(session: ort.InferenceSession, inputs: Arrays) -> Arrays:
     return numbers(dict(zip(names, session.run(None, dict(inputs)), strict=True)))
 
 
-_Completion = tuple[int, int, int, int] | BaseException
+_Request = tuple[int, int, Arrays]
+_Completion = tuple[int, int, int, int]
 
 
-class _Caller(threading.Thread):
-    """One instance: takes slots off its queue, runs them one at a time, reports (slot, end, enqueue, execute) in ns."""
+def _served(session: ort.InferenceSession, clock: Clock, request: _Request) -> _Completion:
+    """(slot, end, enqueue, execute) in ns of a request, once it is done."""
+    slot, sent, inputs = request
+    began = clock.now_ns()
+    session.run(None, inputs)
+    end = clock.now_ns()
+    return slot, end, began - sent, end - began
 
-    def __init__(self, session: ort.InferenceSession, clock: Clock, done: SimpleQueue[_Completion]) -> None:
+
+class Caller(threading.Thread):
+    """One instance: takes requests off its queue and serves them one at a time."""
+
+    def __init__(self, session: ort.InferenceSession, clock: Clock, done: SimpleQueue[_Completion | BaseException]):
         super().__init__(daemon=True)
-        self._clock = clock
-        self._session = session
+        self._serve = partial(_served, session, clock)
         self._done = done
-        self.inbox: SimpleQueue[tuple[int, int, Arrays] | None] = SimpleQueue()
+        self.inbox: SimpleQueue[_Request | None] = SimpleQueue()
 
     def run(self) -> None:
-        now, call = self._clock.now_ns, self._session.run
         try:
-            while (item := self.inbox.get()) is not None:
-                slot, sent, inputs = item
-                began = now()
-                call(None, inputs)
-                end = now()
-                self._done.put((slot, end, began - sent, end - began))
+            while (request := self.inbox.get()) is not None:
+                self._done.put(self._serve(request))
         except BaseException as error:  # noqa: BLE001 - handed to the driving thread, which raises it
             self._done.put(error)
+
+
+class _Callers:
+    """Instances side by side, each with a thread and a queue of its own."""
+
+    def __init__(self, sessions: Sequence[ort.InferenceSession], clock: Clock) -> None:
+        self._done: SimpleQueue[_Completion | BaseException] = SimpleQueue()
+        self._callers = [Caller(session, clock, self._done) for session in sessions]
+        for caller in self._callers:
+            caller.start()
+
+    def send(self, request: _Request) -> None:
+        self._callers[request[0] % len(self._callers)].inbox.put(request)
+
+    def take(self, timeout_s: float | None) -> _Completion | None:
+        try:
+            done = self._done.get(timeout=timeout_s)
+        except Empty:
+            return None
+        if isinstance(done, BaseException):
+            raise done
+        return done
+
+    def close(self) -> None:
+        for caller in self._callers:
+            caller.inbox.put(None)
+
+
+class _Alone:
+    """One request at a time, served where it is waited for: handing it to another thread and back costs 50
+    microseconds or more, several times what a small model takes."""
+
+    def __init__(self, session: ort.InferenceSession, clock: Clock) -> None:
+        self._serve = partial(_served, session, clock)
+        self._request: _Request | None = None
+
+    def send(self, request: _Request) -> None:
+        self._request = request
+
+    def take(self, timeout_s: float | None) -> _Completion | None:
+        """Waits for the end whatever ``timeout_s``: nothing else can be sent before."""
+        request, self._request = self._request, None
+        return self._serve(request) if request is not None else None
+
+    def close(self) -> None:
+        self._request = None
 
 
 class OrtSession:
@@ -122,28 +172,22 @@ class OrtSession:
         self.in_flight = instances * max(1, job.point.number("set_size"))
         shared = load(job) if job.point["weights"] == "shared" else None
         self._sessions = [shared or load(job) for _ in range(instances)]
-        self._done: SimpleQueue[_Completion] = SimpleQueue()
-        self._callers = [_Caller(session, clock, self._done) for session in self._sessions]
+        alone = self.in_flight == 1
+        self._service = _Alone(self._sessions[0], clock) if alone else _Callers(self._sessions, clock)
         self._now_ns = clock.now_ns
         self._pool = [dict(inputs) for inputs in pool]
         self._next = 0
         self._enqueue: list[int] = []
         self._execute: list[int] = []
-        for caller in self._callers:
-            caller.start()
 
     def start(self, slot: int) -> None:
         self._next = (self._next + 1) % len(self._pool)
-        caller = self._callers[slot % len(self._callers)]
-        caller.inbox.put((slot, self._now_ns(), self._pool[self._next]))
+        self._service.send((slot, self._now_ns(), self._pool[self._next]))
 
     def wait(self, timeout_s: float | None = None) -> Sequence[tuple[int, int]]:
-        try:
-            done = self._done.get(timeout=timeout_s)
-        except Empty:
+        done = self._service.take(timeout_s)
+        if done is None:
             return ()
-        if isinstance(done, BaseException):
-            raise done
         slot, end, enqueue, execute = done
         self._enqueue.append(enqueue)
         self._execute.append(execute)
@@ -162,8 +206,7 @@ class OrtSession:
 
     def settings(self) -> tuple[tuple[str, str], ...]:
         sessions = len({id(session) for session in self._sessions})
-        return (*read_back(self._sessions[0]), ("instances", str(len(self._callers))), ("sessions", str(sessions)))
+        return (*read_back(self._sessions[0]), ("instances", str(len(self._sessions))), ("sessions", str(sessions)))
 
     def close(self) -> None:
-        for caller in self._callers:
-            caller.inbox.put(None)
+        self._service.close()
