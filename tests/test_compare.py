@@ -72,6 +72,14 @@ def test_less_latency_is_better() -> None:
     assert found.verdict.startswith("B is better: 2.00x")
 
 
+def test_more_of_a_rate_is_better() -> None:
+    goal = "max rate, p99 < 900 ms"
+    found = compare(study(100.0, goal), study(150.0, goal))
+    assert found.metric == "rate"
+    assert found.verdict.startswith("B is better: 1.50x")
+    assert comparison_text(found).startswith("Comparing rate\n")
+
+
 def test_studies_with_other_goals_are_compared_by_throughput() -> None:
     found = compare(study(100.0, "min latency"), study(200.0))
     assert found.metric == "throughput" and found.ratio is not None

@@ -42,6 +42,18 @@ def test_the_verdict_comes_first(b: float, verdict: str) -> None:
     assert page.index("The verdict") < page.index("Figure by figure") < page.index("The two studies")
 
 
+@pytest.mark.parametrize(
+    ("goal", "axis"),
+    [
+        ("max rate, p99 < 900 ms", "rate (samples/s)"),
+        ("min p99", "p99 latency (ms)"),
+        ("pareto memory, p99", "memory (MB)"),
+    ],
+)
+def test_the_axis_names_the_compared_figure_and_its_unit(goal: str, axis: str) -> None:
+    assert f"Launches of both winners, {axis}" in compare_html(study(100.0, goal), study(150.0, goal))
+
+
 def test_every_known_figure_has_a_ratio_and_a_verdict() -> None:
     found = {difference.metric: difference for difference in differences(study(100.0), study(200.0))}
     assert list(found) == ["throughput", "p50", "p90", "p99"]

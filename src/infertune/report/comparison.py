@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from infertune.core import verdict, words
 from infertune.core.answer import answer
 from infertune.core.findings import Answer, Figures
-from infertune.core.goal import parse_goal
+from infertune.core.goal import latency_percent, parse_goal
 from infertune.core.records import Entry, Interval, Named
-from infertune.report.differences import Difference, differences
+from infertune.report.differences import Difference, differences, times_better
 from infertune.report.document import Document, Grid, Section, latency, measured, title
 from infertune.report.inert import one_line
 from infertune.report.result import Json, figures_json, interval_json
@@ -71,11 +71,10 @@ def _obstacle(a: Answer, b: Answer) -> str:
 
 
 def _ratio(metric: str, a: Figures | None, b: Figures | None) -> Interval | None:
-    """How many times better B is, from both intervals at their worst: without shared blocks nothing cancels."""
     if a is None or b is None:
         return None
-    over, under = (b.throughput, a.throughput) if metric == "throughput" else (a.value, b.value)
-    return Interval(value=over.value / under.value, low=over.low / under.high, high=over.high / under.low)
+    ours, theirs = (a.throughput, b.throughput) if metric == "throughput" else (a.value, b.value)
+    return times_better(metric, ours, theirs)
 
 
 def _verdict(ratio: Interval) -> str:
@@ -121,11 +120,11 @@ def comparison_text(found: Comparison) -> str:
         *((Section(title="Figure by figure", grid=Grid(header=HEADER, rows=rows)),) if rows else ()),
         Section(title="", facts=(("verdict", found.verdict),), notes=differ),
     )
-    return laid_out(Document(title=f"Comparing {_metric_words(found.metric)}", sections=sections))
+    return laid_out(Document(title=f"Comparing {metric_words(found.metric)}", sections=sections))
 
 
-def _metric_words(metric: str) -> str:
-    return "throughput" if metric == "throughput" else f"{metric} latency"
+def metric_words(metric: str) -> str:
+    return metric if latency_percent(metric) is None else f"{metric} latency"
 
 
 def _study(name: str, found: Answer) -> Section:

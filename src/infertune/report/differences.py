@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infertune.core import choice, stats, verdict, words
-from infertune.core.goal import latency_percent, metric_value
+from infertune.core.goal import latency_percent, metric_value, more_is_better
 from infertune.core.history import Sample
 from infertune.core.records import Entry, Interval
 
@@ -30,9 +30,16 @@ class Difference:
     @property
     def cells(self) -> tuple[str, ...]:
         """Metric with its unit, A, B, ratio, verdict."""
-        scale, unit = (1.0, "samples/s") if self.metric == "throughput" else (1e3, "ms")
+        scale, unit = shown_in(self.metric)
         shown = (words.interval(_scaled(found, scale)) for found in (self.a, self.b))
         return f"{self.metric} ({unit})", *shown, words.times(self.ratio), self.said
+
+
+def shown_in(metric: str) -> tuple[float, str]:
+    """Factor and unit in which a metric's values are shown."""
+    if metric == "memory":
+        return 1e-6, "MB"
+    return (1.0, "samples/s") if more_is_better(metric) else (1e3, "ms")
 
 
 def _scaled(found: Interval, scale: float) -> Interval:
@@ -67,6 +74,10 @@ def _is_known(metric: str, sample: Sample) -> bool:
 
 def _difference(metric: str, a: Sample, b: Sample) -> Difference:
     ours, theirs = (stats.median_interval([metric_value(metric, m) for m in s.measurements]) for s in (a, b))
-    over, under = (theirs, ours) if metric == "throughput" else (ours, theirs)
-    ratio = Interval(value=over.value / under.value, low=over.low / under.high, high=over.high / under.low)
-    return Difference(metric=metric, a=ours, b=theirs, ratio=ratio)
+    return Difference(metric=metric, a=ours, b=theirs, ratio=times_better(metric, ours, theirs))
+
+
+def times_better(metric: str, a: Interval, b: Interval) -> Interval:
+    """How many times better B is, from both intervals at their worst: without shared blocks nothing cancels."""
+    over, under = (b, a) if more_is_better(metric) else (a, b)
+    return Interval(value=over.value / under.value, low=over.low / under.high, high=over.high / under.low)

@@ -10,7 +10,8 @@ from infertune.core import words
 from infertune.core.findings import Answer
 from infertune.core.goal import metric_value
 from infertune.core.records import Entry
-from infertune.report.comparison import HEADER, Comparison, compare
+from infertune.report.comparison import HEADER, Comparison, compare, metric_words
+from infertune.report.differences import shown_in
 from infertune.report.document import latency, measured, title
 from infertune.report.inert import one_line
 from infertune.report.page.basis import Basis, basis
@@ -57,11 +58,9 @@ def _figures(found: Comparison) -> Rows | None:
 
 
 def _picture(found: Comparison, a: Basis, b: Basis) -> Markup | None:
-    is_rate = found.metric == "throughput"
-    axis = "throughput (samples/s)" if is_rate else f"{found.metric} latency (ms)"
-    lanes = [
-        lane for name, of in (("A", a), ("B", b)) for lane in _lane(name, of, found.metric, 1.0 if is_rate else 1e3)
-    ]
+    scale, unit = shown_in(found.metric)
+    axis = f"{metric_words(found.metric)} ({unit})"
+    lanes = [lane for name, of in (("A", a), ("B", b)) for lane in _lane(name, of, found.metric, scale)]
     return drawn(lanes, f"Launches of both winners, {axis}", axis) if len(lanes) == 2 else None
 
 
