@@ -1,14 +1,18 @@
-"""The strategies that `auto` is compared with: climb, tpe and gp. Their contract is in test_strategies."""
+"""The strategies that `auto` is compared with: climb, pattern, tpe and gp. Their contract is in test_strategies."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
+from infertune.core.records import Failed, Trial
 from infertune.core.space import Space
-from infertune.search import climb, tpe
+from infertune.search import climb, pattern, tpe
 from infertune.search.parts.catalogue import catalogue
 from infertune.search.parts.evidence import read
 from infertune.search.parts.optuna import _params, load_optuna, nearest, union
@@ -28,6 +32,43 @@ def test_a_climb_reaches_the_peak_of_a_hill() -> None:
     landscape = hill()
     trials = play(climb.propose, landscape, THROUGHPUT, seed=3, trials=80)
     assert regrets(landscape, THROUGHPUT, trials)[-1] == 0.0
+
+
+def grid_of_starts() -> Space:
+    knobs = (a_knob("batch", (1, 2, 4, 8)), a_knob("cores", (1, 2, 3, 4)), a_knob("instances", (1, 2, 3, 4)))
+    bare = Space(target="grid", device="cpu", knobs=knobs)
+    return replace(bare, seeds=(bare.point(batch=2, cores=2, instances=2), bare.point(batch=4, cores=3, instances=3)))
+
+
+@pytest.mark.parametrize("module", [climb, pattern])
+def test_a_step_waits_for_the_outcomes_that_it_depends_on(module: ModuleType) -> None:
+    """Points under way did not fail: the step is the same, however late each of its neighbours came in."""
+    space = grid_of_starts()
+    speed = Landscape(name="speed", spaces=(space,), throughput=lambda p: 50.0 + 10.0 * p.number("cores"))
+    history: list[Trial] = []
+    for _ in range(4):
+        asked = module.propose((space,), history, THROUGHPUT, 100, 0)
+        assert asked
+        pending = [Trial(point=point) for point in asked]
+        assert module.propose((space,), [*history, *pending], THROUGHPUT, 100, 0) == ()
+        told = [speed.trial(point, noise=0.0, seed=0) for point in asked]
+        for late in range(1, len(asked)):
+            assert module.propose((space,), [*history, *told[:late], *pending[late:]], THROUGHPUT, 100, 0) == ()
+        history += told
+
+
+@pytest.mark.parametrize("module", [climb, pattern])
+def test_a_failed_start_does_not_end_the_search(module: ModuleType) -> None:
+    space = grid_of_starts()
+    failed = Failed(stage="measure", kind="crash", message="no")
+    land = Landscape(
+        name="failing",
+        spaces=(space,),
+        throughput=lambda p: 50.0 + 10.0 * p.number("cores"),
+        fails=lambda p: failed if p == space.seeds[0] else None,
+    )
+    trials = play(module.propose, land, THROUGHPUT, seed=0, trials=40)
+    assert regrets(land, THROUGHPUT, trials)[-1] == 0.0
 
 
 def test_steps_follow_the_added_up_gains() -> None:

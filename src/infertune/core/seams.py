@@ -128,7 +128,10 @@ class Answering(Session, Protocol):
 
 
 Strategy = Callable[[Sequence[Space], Sequence[Trial], Goal, int, int], Sequence[Point]]
-"""(spaces, history, goal, how many, seed) -> points to try next; empty means done. A pure function."""
+"""(spaces, history, goal, how many, seed) -> points to try next. A pure function.
+
+Trials without launches are under way. Empty means done, or, with some under way, that what is next depends on them.
+"""
 
 
 class Store(Protocol):

@@ -34,17 +34,17 @@ Climb = Generator[list[Row], Values, None]
 
 
 def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int) -> Sequence[Point]:
-    """What the current climb needs next, at most ``n``: fewer where the next step waits for their outcomes."""
+    """What the current climb needs next, at most ``n``: fewer, or nothing, where the next step waits for outcomes."""
     everything = catalogue(tuple(spaces))
-    known = {
-        place: _worth(trial) for trial in read(history, goal) if (place := everything.find(trial.point)) is not None
-    }
+    places = [(everything.find(trial.point), trial) for trial in read(history, goal)]
+    waiting = {place for place, trial in places if trial.success is None}
+    known = {place: _worth(trial) for place, trial in places if place is not None and place not in waiting}
     fine = allowed(everything, goal)
     for start in _starts(everything, seed):
         if fine[start] and (start not in known or known[start] > FAILED):
             missing = [place for place in _wanted(everything, start, known) if fine[place]]
             if missing:
-                return tuple(everything.point(place) for place in missing[:n])
+                return tuple(everything.point(place) for place in missing if place not in waiting)[:n]
     return ()
 
 

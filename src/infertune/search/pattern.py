@@ -66,7 +66,7 @@ def direction(centre: Place, values: Known, grid: Grid) -> Place:
     """Where to go from the differences around ``centre``: proportional to the slopes, the steepest coordinate furthest.
 
     A coordinate's slope is that of its better neighbour, and 0 where neither is better than the centre. All zero means
-    that the centre is a local best.
+    that the centre is a local best, or that it failed, so that nothing tells how steep the way from it is.
     """
     slopes = [_slope(centre, i, values) for i in range(len(centre))]
     steepest = max((abs(s) for s in slopes), default=0.0)
@@ -78,6 +78,8 @@ def direction(centre: Place, values: Known, grid: Grid) -> Place:
 
 def _slope(centre: Place, i: int, values: Known) -> float:
     here = values[centre]
+    if here == NOTHING:
+        return 0.0
     gains = {step: values.get((*centre[:i], centre[i] + step, *centre[i + 1 :]), NOTHING) - here for step in (-1, 1)}
     best = max(gains, key=lambda step: gains[step])
     return best * gains[best] if gains[best] > 0 else 0.0
@@ -191,13 +193,18 @@ def _units(name: str, value: int) -> int:
 
 
 def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: int, seed: int) -> Sequence[Point]:
-    """The rest of the current start's stencil or its next trial, whatever the seed. Empty when all have ended."""
-    known = {e.point: NOTHING if e.figures is None else e.figures[0] for e in read(history, goal)}
+    """The rest of the current start's stencil or its next trial, whatever the seed.
+
+    Empty when all have ended, and while what the next step depends on is under way.
+    """
+    evidence = read(history, goal)
+    waiting = {e.point for e in evidence if e.success is None}
+    known = {e.point: NOTHING if e.figures is None else e.figures[0] for e in evidence if e.success is not None}
     for space in spaces:
         for start in space.seeds:
             missing, _, _ = progress(space, start, known)
             if missing:
-                return missing[:n]
+                return tuple(point for point in missing if point not in waiting)[:n]
     return ()
 
 
