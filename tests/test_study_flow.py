@@ -16,6 +16,7 @@ from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
 from infertune.core.records import (
     BuildJob,
+    Built,
     Checked,
     Closed,
     Decided,
@@ -171,6 +172,18 @@ def test_resuming_after_a_crash_equals_the_unbroken_study(tmp_path: Path) -> Non
     broken.run(max_trials=8)
     assert screened(broken.entries) == screened(whole.entries)
     assert answer(broken.entries).winner == answer(whole.entries).winner
+
+
+def test_a_point_that_a_crash_left_built_is_measured_first(tmp_path: Path) -> None:
+    whole = Laboratory(tmp_path / "whole")
+    whole.run(max_trials=4)
+    broken = Laboratory(tmp_path / "broken")
+    for entry in whole.entries:
+        broken.store.append(entry.event, entry.at_s)
+        if isinstance(entry.event, Built):
+            break
+    broken.run(max_trials=4)
+    assert screened(broken.entries) == screened(whole.entries)
 
 
 def test_a_finished_study_answers_at_once_and_a_larger_budget_extends_it(tmp_path: Path) -> None:

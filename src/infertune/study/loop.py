@@ -10,7 +10,7 @@ from itertools import chain, pairwise
 
 from infertune.core import audit, guard, history, verdict, words
 from infertune.core.goal import Goal, load_for
-from infertune.core.records import Checked, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
+from infertune.core.records import Checked, Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.space import Point
 from infertune.core.standing import WITHIN, Standing, is_clear, standing
@@ -270,7 +270,8 @@ class Loop:
         """A round that a crash interrupted is finished first, so that a resumed study equals an unbroken one."""
         rounds = [e.event for e in self.journal.entries if isinstance(e.event, Round)]
         if rounds:
-            self._screen(self.legal_and_new(rounds[-1].points))
+            settled = {t.point for t in self.trials() if t.launches or isinstance(t.build, Failed)}
+            self._screen([point for point in rounds[-1].points if point not in settled])
 
     def _screen(self, points: Sequence[Point]) -> None:
         if not self.bench.knows(points):
