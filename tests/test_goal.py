@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -152,3 +153,11 @@ def test_levels_may_stand_between_commas_and_each_counts_once() -> None:
     assert parse_goal("pareto throughput, p99 at 5 ms, 30 ms") == parse_goal("pareto throughput, p99 at 5 ms and 30 ms")
     assert len(parse_goal("pareto throughput, p99 at 5 ms and 5 ms").levels) == 1
     assert parse_goal("pareto throughput, p99").at_levels == ()
+
+
+@pytest.mark.parametrize("text", ["max throughput, memory < 1 MB", "pareto throughput, memory"])
+def test_memory_that_was_not_measured_is_not_none_at_all(text: str) -> None:
+    goal, unmeasured = parse_goal(text), replace(measurement(), conditions=Conditions())
+    with pytest.raises(UsageError, match="did not measure") as caught:
+        goal.excess(POINT, unmeasured) + goal.score(unmeasured)
+    assert caught.value.id == "not-measured"

@@ -41,7 +41,7 @@ METRICS = tuple(_UNITS)
 """What a limit may be about."""
 
 FRONT = ("throughput", *_LATENCIES, "memory")
-"""What a front may be about: figures that every launch measures."""
+"""What a front may be about: figures of a launch. Not every launch measures memory: see `metric_value`."""
 
 _AT = re.compile(r"^(.*?)\s+at\s+(.*)$", re.IGNORECASE)
 """A figure of a front and the levels that it is asked at."""
@@ -181,14 +181,27 @@ def _goodness(metric: str, measurement: Measurement) -> float:
 
 
 def metric_value(metric: str, measurement: Measurement) -> float:
-    """Throughput or sustained rate (samples/s), a latency quantile (s; no sample floor) or peak memory (bytes)."""
+    """Throughput or sustained rate (samples/s), a latency quantile (s; no sample floor) or peak memory (bytes).
+
+    Raises `UsageError` (``not-measured``) for the memory of a launch that did not measure it.
+    """
     if metric == RATE and measurement.sent is not None:
         return measurement.sent.rate_per_s
     if metric in ("throughput", RATE):
         return stats.throughput(measurement)
     if metric == "memory":
-        return float(measurement.conditions.peak_rss_bytes)
+        return _memory_bytes(measurement)
     return stats.quantile_ns(measurement.latencies_ns, _LATENCIES[metric]) / 1e9
+
+
+def _memory_bytes(measurement: Measurement) -> float:
+    if not measurement.conditions.peak_rss_bytes:
+        raise UsageError(
+            "not-measured",
+            "the goal asks for memory, and a launch did not measure how much it used",
+            hint="leave `memory` out of the goal, or take a target that measures it",
+        )
+    return float(measurement.conditions.peak_rss_bytes)
 
 
 def latency_percent(metric: str) -> float | None:

@@ -145,7 +145,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What else happened on the host while a launch measured; shares are of all effective CPUs' time."""
+    """What else happened on the host while a launch measured; shares are of all effective CPUs' time.
+
+    ``peak_rss_bytes`` is 0 where memory was not measured.
+    """
 
     own_cpu: float = 0.0
     foreign_cpu: float = 0.0
