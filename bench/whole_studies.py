@@ -21,6 +21,7 @@ from limits import TRIALS, WITHIN, outside, questions, wanted
 
 from infertune.build.cache import ArtifactCache
 from infertune.core.answer import answer
+from infertune.core.errors import NothingFeasible
 from infertune.core.findings import Answer
 from infertune.core.goal import Goal, parse_goal
 from infertune.core.records import Device, Failed, Found, Job, MeasureJob, Measurement, Model, ProbeJob, RawNs, Reply
@@ -136,7 +137,7 @@ def best_with_spare(landscape: Landscape, bound_ms: float) -> float:
     goal = parse_goal(f"max throughput, p99 < {(1.0 - SPARE) * bound_ms:.4f} ms")
     try:
         return best_score(landscape, goal)
-    except ValueError:
+    except NothingFeasible:
         return math.nan
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from infertune.cli.app import main
-from infertune.core.errors import DataError, NotFoundError, UsageError
+from infertune.core.errors import DataError, NotFoundError, NothingFeasible, UsageError
 from infertune.core.goal import parse_goal
 from infertune.core.records import Failed, Measurement
 from infertune.core.replayed import Replayed, curve, grouped, rank
@@ -140,6 +140,28 @@ def test_a_knob_that_some_rows_leave_out_is_unset_there() -> None:
             '{"metrics": {"throughput": {"column": "throughput", "unit": "h"}}}',
             "recording-figure",
         ),
+        ("x,throughput\n1,inf\n", None, "recording-figure"),
+        ("x,throughput\n1,-3\n", None, "recording-figure"),
+        ("x,throughput\n1,10,\n2,15,\n", None, "recording-table"),
+        ("x,throughput\n1," + "9" * 200_000 + "\n", None, "recording-table"),
+        ("x,throughput\n1,2\n", "[" * 100_000, "recording-document"),
+        *(
+            ("x,throughput\n1,2\n", document, "recording-document")
+            for document in (
+                '{"goal": 1}',
+                '{"knobs": ["x"]}',
+                '{"knobs": {"x": null}}',
+                '{"metrics": null}',
+                '{"metrics": {"throughput": {}}}',
+                '{"metrics": {"throughput": ["throughput"]}}',
+                '{"target": {"name": "x"}}',
+                '{"costs": "x"}',
+                '{"seeds": [1]}',
+                '{"seeds": {"x": 1}}',
+                '{"baselines": {"a": [1]}}',
+                '{"simulated": "no"}',
+            )
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told(table: str, document: str | None, error: str) -> None:
@@ -156,6 +178,34 @@ def run(regrets: list[float], *, strategy: str = "s", seed: int = 0) -> Replayed
         recording="r", strategy=strategy, seed=seed, simulated=False, regrets=tuple(regrets),
         seconds=tuple(10.0 * (i + 1) for i in range(len(regrets))),
     )  # fmt: skip
+
+
+def test_signs_alone_make_no_number() -> None:
+    assert [p["x"] for p in recording("signs", "x,throughput\n--5,10\n2,15\n").landscape.points()] == ["--5", "2"]
+
+
+def test_what_cost_nothing_costs_nothing() -> None:
+    landscape = recording("free", "x,throughput,launch_s,build_s\n1,10,0,0\n2,20,0,0\n").landscape
+    assert seconds(landscape, play(grid.propose, landscape, GOAL, seed=0, trials=2)) == [0.0, 0.0]
+
+
+def test_a_goal_that_no_recorded_point_meets(tmp_path: Path) -> None:
+    path = tmp_path / "slow.csv"
+    path.write_text("x,throughput\n1,10\n2,15\n")
+    with pytest.raises(NothingFeasible, match="no point of `slow` meets"):
+        replay([path], seeds=1, goal="max throughput, p99 < 1 us")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    for name in ("marked.csv", "marked.json"):
+        (tmp_path / name).write_text("x,throughput\n1,10\n" if name.endswith("csv") else "{}", encoding="utf-8-sig")
+    assert [knob.name for knob in load(tmp_path / "marked.csv").landscape.spaces[0].knobs] == ["x"]
+
+
+def test_a_table_in_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_bytes("x,größe,throughput\n1,1,10\n".encode("latin-1"))
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "old.csv")
 
 
 def test_when_a_tolerance_was_reached() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from infertune.core.errors import NotFoundError, UsageError, quoted
+from infertune.core.errors import DataError, NotFoundError, UsageError, quoted
 from infertune.core.goal import parse_goal
 from infertune.core.replayed import Replayed
 from infertune.search import find_strategy, names
@@ -51,8 +51,17 @@ def load(path: Path) -> Recording:
             "recording-not-found", f"there is no `{quoted(str(table))}`", hint="give the CSV of a recorded space"
         )
     beside = table.with_suffix(".json")
-    document = beside.read_text(encoding="utf-8") if beside.is_file() else None
-    return recording(table.stem, table.read_text(encoding="utf-8"), document)
+    document = _text(beside) if beside.is_file() else None
+    return recording(table.stem, _text(table), document)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            "recording-unreadable", f"`{quoted(str(path))}` cannot be read: {error}", hint="save it as UTF-8 text"
+        ) from error
 
 
 def share(text: str) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from infertune.core.errors import NothingFeasible, quoted
 from infertune.core.goal import Goal
 from infertune.core.keys import point_key
 from infertune.core.records import Artifact, Conditions, Failed, Launch, Measurement, Outcome, RawNs, Trial
@@ -41,7 +42,7 @@ class Landscape:
     """``throughput`` in samples per second, without noise, of every point for which ``fails`` gives None.
 
     ``ratios``: what each recorded launch of a point found, divided by ``throughput``. ``latencies_s`` (p50, p99) are
-    those of Little's law where they are not known; ``memory_bytes`` is 0 there.
+    those of Little's law where they are not known; ``memory_bytes`` is not measured there.
     """
 
     name: str
@@ -86,9 +87,10 @@ class Landscape:
         outcome = self.outcome(point, found * float(np.exp(noise * rng.normal())))
         if isinstance(outcome, Failed) and outcome.stage == "build":
             return Trial(point=point, build=outcome)
-        wall_s = self.launch_cost_s(point) or self.launch_s
+        cost_s = self.launch_cost_s(point)
+        wall_s = self.launch_s if cost_s is None else cost_s
         launch = Launch(point=point, purpose="screen", block=0, outcome=outcome, flags=(), wall_s=wall_s)
-        built = Artifact(key=self.artifact(point), path="", size_bytes=0, build_s=self._build_s(point))
+        built = Artifact(key=self.artifact(point), path="", size_bytes=0, build_s=self.built_in_s(point))
         return Trial(point=point, launches=(launch,), build=built)
 
     def artifact(self, point: Point) -> str:
@@ -96,7 +98,7 @@ class Landscape:
         space = next(s for s in self.spaces if (s.target, s.device) == (point.target, point.device))
         return str((point.target, point.device, space.build_part(point)))
 
-    def _build_s(self, point: Point) -> float:
+    def built_in_s(self, point: Point) -> float:
         known = self.build_cost_s(point)
         return self.build_s if known is None else known
 
@@ -142,9 +144,14 @@ def play(
 
 
 def best_score(landscape: Landscape, goal: Goal) -> float:
-    """The highest true score there is. Raises ValueError when no point meets the goal."""
-    scores = (landscape.score(point, goal) for point in landscape.points())
-    return max(score for score in scores if score is not None)
+    """The highest true score there is. Raises `NothingFeasible` when no point meets the goal."""
+    scores = [landscape.score(point, goal) for point in landscape.points()]
+    met = [score for score in scores if score is not None]
+    if not met:
+        raise NothingFeasible(
+            "recording-misses-goal", f"no point of `{quoted(landscape.name)}` meets `{goal}`", hint="relax its limits"
+        )
+    return max(met)
 
 
 def regrets(landscape: Landscape, goal: Goal, trials: Sequence[Trial], best: float | None = None) -> list[float]:
@@ -164,7 +171,7 @@ def seconds(landscape: Landscape, trials: Sequence[Trial]) -> list[float]:
     for trial in trials:
         key = landscape.artifact(trial.point)
         if key not in built:
-            total += landscape.build_cost_s(trial.point) or landscape.build_s
+            total += landscape.built_in_s(trial.point)
             built.add(key)
         total += sum(launch.wall_s for launch in trial.launches)
         spent.append(total)

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -30,6 +31,7 @@ from infertune.core.errors import DataError, quoted
 from infertune.core.goal import Goal, parse_goal
 from infertune.core.records import Failed
 from infertune.core.space import Baseline, Knob, Point, Rule, Space, Value
+from infertune.search.replay.document import HINT, parsed
 from infertune.search.replay.landscape import Landscape, as_set
 
 METRICS = ("throughput", "latency", "p50_s", "p99_s", "memory_bytes", "in_flight", "launch_s", "build_s", "failed")
@@ -57,6 +59,7 @@ _PLAIN: Mapping[str, Any] = {
     "failed": {"column": "failed"},
     "costs": {"launch_s": {"column": "launch_s"}, "build_s": {"column": "build_s"}},
 }
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 UNSET = "unset"
 Row = Mapping[str, str]
 Scheme = Mapping[str, tuple[str, bool]]
@@ -88,10 +91,8 @@ class Figures:
 
 def recording(name: str, table: str, document: str | None = None) -> Recording:
     """Raises `DataError` for a table or document that does not say what is needed."""
-    rows = list(csv.DictReader(io.StringIO(table)))
-    if not rows:
-        raise DataError("recording-empty", f"`{quoted(name)}` holds no rows", hint="a CSV with a line of column names")
-    told = {**_PLAIN, **_parsed(name, document)}
+    rows = _rows(name, table)
+    told = {**_PLAIN, **parsed(name, document)}
     _check_columns(name, rows[0], told)
     schemes = _schemes(rows, told)
     groups: dict[Point, list[Row]] = {}
@@ -115,21 +116,22 @@ def recording(name: str, table: str, document: str | None = None) -> Recording:
     )
 
 
-def _parsed(name: str, document: str | None) -> Mapping[str, Any]:
-    if document is None:
-        return {}
+def _rows(name: str, table: str) -> list[Row]:
     try:
-        told = json.loads(document)
-    except json.JSONDecodeError as error:
-        raise DataError(
-            "recording-document", f"the document beside `{quoted(name)}` is no JSON: {error}", hint=_HINT
-        ) from error
-    if not isinstance(told, dict):
-        raise DataError("recording-document", f"the document beside `{quoted(name)}` is no object", hint=_HINT)
-    return told
+        rows: list[Row] = list(csv.DictReader(io.StringIO(table)))
+    except csv.Error as error:
+        raise DataError("recording-table", f"`{quoted(name)}` is no CSV: {error}", hint=_CSV) from error
+    if not rows:
+        raise DataError("recording-empty", f"`{quoted(name)}` holds no rows", hint=_CSV)
+    for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise DataError(
+                "recording-table", f"row {number} of `{quoted(name)}` has more cells than there are columns", hint=_CSV
+            )
+    return rows
 
 
-_HINT = "docs/replay.md shows what it may say"
+_CSV = "a CSV with a line of column names"
 
 
 def _check_columns(name: str, row: Row, told: Mapping[str, Any]) -> None:
@@ -154,7 +156,7 @@ _RATES = ("throughput", "latency")
 
 def _has(row: Row, told: Mapping[str, Any], metric: str) -> bool:
     spec = told["metrics"].get(metric)
-    return isinstance(spec, dict) and spec.get("column", metric) in row
+    return isinstance(spec, dict) and spec["column"] in row
 
 
 def _cell(row: Row, spec: Any) -> str | None:
@@ -171,10 +173,13 @@ def _number(name: str, row: Row, spec: Any) -> float | None:
         return None
     try:
         unit = spec.get("unit", "s") if isinstance(spec, dict) else "s"
-        return float(text) * _SECONDS[unit]
+        figure = float(text) * _SECONDS[unit]
+        if not 0.0 <= figure < math.inf:
+            raise ValueError
+        return figure
     except (ValueError, KeyError):
         raise DataError(
-            "recording-figure", f"`{quoted(name)}`: `{quoted(text)}` is no figure in {spec}", hint=_HINT
+            "recording-figure", f"`{quoted(name)}`: `{quoted(text)}` is no figure in {spec}", hint=HINT
         ) from None
 
 
@@ -212,7 +217,7 @@ def _scheme(told: Mapping[str, Any], columns: Mapping[str, str], rows: Sequence[
     texts = {knob: {row.get(column) or "" for row in rows} for knob, column in columns.items()}
     named = {knob for knob, spec in told.get("knobs", {}).items() if spec.get("scale") == "choice"}
     return {
-        knob: (columns[knob], knob not in named and all(text.lstrip("-").isdecimal() for text in found))
+        knob: (columns[knob], knob not in named and all(map(_WHOLE.fullmatch, found)))
         for knob, found in texts.items()
         if any(found)
     }
