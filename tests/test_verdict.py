@@ -224,3 +224,32 @@ def test_a_baseline_that_left_early_is_not_called_the_best() -> None:
     few = sample(DEFAULT, [60] * 3)
     decided = decide(terms(), [ours], [("hint", early), ("default", few)])
     assert decided is not None and "of the best baseline, hint" in decided.why
+
+
+def counted(point: Point, throughput: float, requests: int, launches: int = 6) -> Sample:
+    """Launches of so many requests each, all far within 20 ms."""
+    runs = tuple((block, a_measurement(throughput, 5.0, count=requests)) for block in range(launches))
+    return Sample(point=point, runs=runs)
+
+
+def test_what_is_not_known_is_told_of_the_winner() -> None:
+    limited = terms("max throughput, p99 < 20 ms")
+    slow, fast = counted(WIDE, 100.0, 5), counted(FAST, 200.0, 8)
+    for finalists in ([slow, fast], [fast, slow]):
+        decided = decide(limited, finalists, [])
+        assert decided is not None and decided.winner == FAST
+        assert "whether `p99 < 20 ms` holds (48)" in decided.why
+
+
+def test_what_is_not_known_of_a_default_that_is_taken_is_told() -> None:
+    default = ("openvino default", counted(DEFAULT, 300.0, 7))
+    decided = decide(terms("max throughput, p99 < 20 ms"), [counted(FAST, 200.0, 400)], [default])
+    assert decided is not None and decided.winner == DEFAULT
+    assert "whether `p99 < 20 ms` holds (42)" in decided.why
+
+
+def test_a_baseline_that_left_early_is_not_the_only_sure_one() -> None:
+    few = ("hint", counted(a_baseline("openvino throughput hint"), 300.0, 400, launches=3))
+    stayed = ("default", counted(DEFAULT, 250.0, 400, launches=9))
+    decided = decide(terms("max throughput, p99 < 20 ms"), [counted(FAST, 200.0, 8)], [few, stayed])
+    assert decided is not None and decided.winner == DEFAULT

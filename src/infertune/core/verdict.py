@@ -169,10 +169,11 @@ def decide(terms: Terms, finalists: Sequence[Sample], baselines: Sequence[tuple[
     rival = _strongest(terms, sure_rivals or rivals)
     if not fit:
         return None if any(_pending(terms, s) for s in finalists) else _fallback(rival)
-    if not sure and sure_rivals:
-        return _only_sure(terms, fit, sure_rivals)
+    if not sure and sure_rivals and rival is not None:
+        return _only_sure(terms, fit, rival)
     found = _best(terms, sure or fit, rival)
-    told = _promising_words(terms, fit, found.winner) if sure else unsure_words(stands(terms, fit[0]))
+    winner = next(s for s in (*fit, *(s for _, s in rivals)) if s.point == found.winner)
+    told = unsure_words(stands(terms, winner)) or _promising_words(terms, fit, found.winner)
     return replace(found, why=found.why + told)
 
 
@@ -194,13 +195,13 @@ def _best(terms: Terms, fit: Sequence[Sample], rival: tuple[str, Sample] | None)
     return replace(decided, why=decided.why + _tie_words(terms, champion, [leader, *tied]), tied=others)
 
 
-def _only_sure(terms: Terms, fit: Sequence[Sample], rivals: Sequence[tuple[str, Sample]]) -> Decision:
-    """No finalist is known to keep the limits, but a baseline is."""
-    name, rival = max(rivals, key=lambda named: merit(terms.goal, named[1]))
+def _only_sure(terms: Terms, fit: Sequence[Sample], rival: tuple[str, Sample]) -> Decision:
+    """No finalist is known to keep the limits, but a baseline is: ``rival``, the strongest of them."""
+    name, sample = rival
     best = max(fit, key=lambda sample: merit(terms.goal, sample))
     named = words.point(best.point, terms.spaces)
     why = f"{name} is taken: it surely keeps every limit; for {named}{unsure_words(stands(terms, best))}"
-    return Decision(winner=rival.point, why=why, challenger=best.point)
+    return Decision(winner=sample.point, why=why, challenger=best.point)
 
 
 def _promising_words(terms: Terms, fit: Sequence[Sample], winner: Point) -> str:
