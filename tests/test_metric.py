@@ -15,6 +15,7 @@ from infertune.core.goal import parse_goal
 from infertune.core.records import (
     BuildJob,
     Checked,
+    Conditions,
     Failed,
     Feed,
     InferJob,
@@ -22,14 +23,20 @@ from infertune.core.records import (
     Launch,
     MeasureJob,
     Measurement,
+    Plan,
     Recheck,
 )
+from infertune.core.seams import CandidateFailed
 from infertune.edge.shell import LocalShell
 from infertune.prepare.load import describe
 from infertune.study.metric import Metric, Outputs, judge, named, parse_metric
 from infertune.study.question import Setting
 from infertune.targets import find_target
+from infertune.targets.inproc import measure_session
 from infertune.targets.worker import safely
+from infertune.testing.clock import FakeClock
+from infertune.testing.records import a_model, a_point
+from infertune.testing.session import FakeAnswering
 from infertune.testing.targets import QUICK
 from infertune.verify.outputs import distance
 from small_models import write_classifier
@@ -148,3 +155,28 @@ def test_distance_in_words() -> None:
     assert "shape" in distance({"y": np.ones((2, 3))}, one, 0.99)
     holes = {"y": np.array([[1.0, np.inf], [3.0, 4.0]])}
     assert distance(holes, holes, 0.99) == ""
+    assert "outputs are ['y'] instead of []" in distance(one, {}, 0.99)
+    assert "outputs are [] instead of ['y']" in distance({}, one, 0.99)
+
+
+def rechecked(reference: Path) -> Measurement:
+    """A launch in virtual time whose session refuses to answer while requests are outstanding, and answers nothing."""
+    clock = FakeClock()
+    recheck = Recheck(reference=str(reference), number=0, floor=0.99)
+    job = MeasureJob(
+        model=a_model(), point=a_point(), artifact="", plan=Plan(min_count=20), feed=Feed(seed=0), recheck=recheck
+    )
+    session = FakeAnswering(clock, answer_ns=lambda inputs: 1_000_000)
+    return measure_session(job, clock, lambda pool: session, lambda: Conditions)
+
+
+def test_it_is_checked_again_once_nothing_is_outstanding(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", allow_pickle=False, **{"y.1": np.ones(3)})
+    assert rechecked(tmp_path / "other.npz").latencies_ns
+
+
+def test_outputs_that_are_missing_after_timing_are_wrong(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", allow_pickle=False, **{"y.0": np.ones(3)})
+    with pytest.raises(CandidateFailed) as caught:
+        rechecked(tmp_path / "one.npz")
+    assert "outputs are [] instead of ['y']" in caught.value.failed.message

@@ -50,34 +50,44 @@ def measure_session(
     try:
         batch = job.point.number("batch", 1)
         found = drive(session, batch=batch, plan=job.plan, clock=clock, setup_ns=setup_ns, watch=watch)
+        if job.recheck is not None or job.repeats:
+            drain(session, found)
         if job.recheck is not None:
             check_again(job, job.recheck, session)
         if job.repeats:
-            found = replace(found, repeats=repeats(job, found, session, clock))
+            found = replace(found, repeats=repeats(job, session, clock))
         return found
     finally:
         session.close()
 
 
+def drain(session: Answering, found: Measurement) -> None:
+    """Wait for what a closed loop leaves outstanding."""
+    left = 0 if found.load.is_open else found.in_flight
+    while left > 0:
+        left -= len(session.wait())
+
+
 def check_again(job: MeasureJob, recheck: Recheck, session: Answering) -> None:
-    """What was timed must also be right (after MLPerf's TEST01): one input set, answered by the timed session."""
+    """What was timed must also be right (after MLPerf's TEST01): one input set, answered by the timed session.
+
+    Nothing may be outstanding.
+    """
     sets = make_inputs(job.model, job.feed, job.point.number("batch", 1), recheck.number + 1)
     ours = session.answer(sets[recheck.number])
     with np.load(recheck.reference) as stored:
-        theirs = {name: stored[f"{name}.{recheck.number}"] for name in ours if f"{name}.{recheck.number}" in stored}
+        end = f".{recheck.number}"
+        theirs = {name.removesuffix(end): stored[name] for name in stored.files if name.endswith(end)}
     wrong = distance(ours, theirs, recheck.floor)
     if wrong:
         raise CandidateFailed(Failed(stage="verify", kind="output", message=f"after timing, {wrong}"))
 
 
-def repeats(job: MeasureJob, found: Measurement, session: Answering, clock: Clock) -> Repeats | None:
-    """Answers to one input again and again, and to inputs that the window did not hold, once nothing is outstanding.
+def repeats(job: MeasureJob, session: Answering, clock: Clock) -> Repeats | None:
+    """Answers to one input again and again, and to inputs that the window did not hold. Nothing may be outstanding.
 
     Nothing is told where inputs are so large that there is no room for enough of them.
     """
-    left = 0 if found.load.is_open else found.in_flight
-    while left > 0:
-        left -= len(session.wait())
     count, seen = _sets(job, 1 + job.repeats), _sets(job, _POOL)
     if count <= LEAST:
         return None

@@ -83,6 +83,8 @@ def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> F
 
 def distance(ours: Mapping[str, Raw], theirs: Mapping[str, Raw], floor: float) -> str:
     """Why outputs of one input set are wrong, in words; empty when every one is within ``floor`` of its reference."""
+    if ours.keys() != theirs.keys():
+        return f"outputs are {sorted(ours)} instead of {sorted(theirs)}"
     for name, true in theirs.items():
         mine = ours[name]
         if mine.shape != true.shape:
