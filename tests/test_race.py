@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infertune.core.goal import parse_goal
 from infertune.core.space import Point
 from infertune.measure import plan as planning
 from infertune.measure import race
@@ -111,10 +112,34 @@ def test_block_orders_are_fresh_and_repeatable() -> None:
 @given(budget=st.floats(min_value=5, max_value=36000), overhead=st.floats(min_value=0.1, max_value=60))
 def test_the_reserve_never_exceeds_its_share(budget: float, overhead: float) -> None:
     plans = planning.plans(budget)
-    reserve = planning.confirm_reserve_s(budget, [overhead] * 5, plans.confirm)
+    points = planning.to_confirm(parse_goal("max throughput"), overhead, [overhead] * 4)
+    reserve = planning.confirm_reserve_s(budget, points, plans.confirm)
     assert 0 < reserve <= planning.CONFIRM_SHARE_MOST * budget + 1e-9
     plan = planning.confirm_plan(plans.confirm, reserve, [overhead] * 5, blocks=6, count=20)
     assert 0.4 <= plan.min_time_s <= 2.5
+
+
+@pytest.mark.parametrize(
+    ("goal", "launches"),
+    [
+        ("max throughput", 6 * 1 + 6 + 3 * 3),
+        ("max throughput, p99 < 20 ms", 6 * 2 + 6 + 3 * 3),
+        ("pareto throughput, p99", 6 * 1 + 6 + 3 * 3),
+        ("pareto throughput, p99 at 5 ms", 6 * 2 + 6 * 4),
+        ("pareto throughput, p99 at 5 ms and 30 ms", 6 * 3 + 6 * 4),
+        ("pareto throughput, p99 at 5 ms and 10 ms and 30 ms", 6 * 4 + 6 * 4),
+    ],
+)
+def test_the_reserve_holds_every_launch_of_a_confirmation(goal: str, launches: int) -> None:
+    """Of four baselines three leave after three blocks, or none where a front has levels."""
+    plan = planning.plans(300.0).confirm
+    points = planning.to_confirm(parse_goal(goal), 1.0, [1.0] * 4)
+    assert planning.confirm_reserve_s(10_000.0, points, plan) == pytest.approx(launches * (1.0 + plan.min_time_s))
+
+
+def test_the_dearest_baseline_may_be_the_one_that_stays() -> None:
+    points = planning.to_confirm(parse_goal("max throughput"), 1.0, [2.0, 9.0, 3.0])
+    assert [(p.overhead_s, p.blocks) for p in points] == [(1.0, 6), (9.0, 6), (3.0, 3), (2.0, 3)]
 
 
 def test_a_longer_budget_never_measures_shorter() -> None:

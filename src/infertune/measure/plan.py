@@ -66,14 +66,37 @@ def plans(budget_s: float, load: Load = CLOSED, *, counted: bool = False) -> Pla
     return Plans(screen=screen, race=race, confirm=confirm)
 
 
-def confirm_reserve_s(budget_s: float, overheads_s: list[float], plan: Plan) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirming:
+    """One point's part of a confirmation: ``blocks`` launches that each cost ``overhead_s`` beyond their window."""
+
+    overhead_s: float
+    blocks: int
+
+
+def to_confirm(goal: Goal, leader_s: float, baselines_s: Sequence[float]) -> list[Confirming]:
+    """Whose launches a confirmation is made of, from what the leader's and each baseline's cost beyond their window.
+
+    Every level has a leader of its own, and something measured that is limited one to spare. All baselines but one
+    leave after the least number of blocks, unless a front is asked at levels: any may be the best within one.
+    """
+    leaders = 1 + max(len(goal.levels), min(1, len(goal.measured_limits)))
+    staying = len(baselines_s) if goal.levels else 1
+    dearest = sorted(baselines_s, reverse=True)
+    return [
+        *(Confirming(overhead_s=overhead, blocks=CONFIRM_BLOCKS) for overhead in [leader_s] * leaders),
+        *(Confirming(overhead_s=overhead, blocks=CONFIRM_BLOCKS) for overhead in dearest[:staying]),
+        *(Confirming(overhead_s=overhead, blocks=LEAST_BLOCKS) for overhead in dearest[staying:]),
+    ]
+
+
+def confirm_reserve_s(budget_s: float, points: Sequence[Confirming], plan: Plan) -> float:
     """Time kept back for confirmation: all blocks at full windows within the usual share of the budget.
 
     A budget too short for that still keeps back the least number of blocks at their shortest window, if it can.
     """
-    whole, few = CONFIRM_BLOCKS * (overheads_s[-1:] + overheads_s[:1]), LEAST_BLOCKS * overheads_s[1:-1]
-    wanted = sum(overhead + plan.min_time_s for overhead in (*whole, *few))
-    least = LEAST_BLOCKS * sum(overhead + _SHORTEST_WINDOW_S for overhead in overheads_s)
+    wanted = sum(point.blocks * (point.overhead_s + plan.min_time_s) for point in points)
+    least = LEAST_BLOCKS * sum(point.overhead_s + _SHORTEST_WINDOW_S for point in points)
     return min(wanted, max(CONFIRM_SHARE * budget_s, min(least, CONFIRM_SHARE_MOST * budget_s)))
 
 

@@ -342,17 +342,15 @@ class Loop:
             waiting = [la.point for la in self.launches(purpose)[before:] if not self.usable([la])]
 
     def confirm_reserve_s(self, leaders: Sequence[Point]) -> float:
-        """Kept back for confirming the first of ``leaders`` beside the baselines.
+        """Kept back for confirming the first of ``leaders`` (a baseline stands for it where there is none).
 
-        And one like it for every level, or one to spare where something measured is limited.
+        Beside it the baselines, and whom `planning.to_confirm` adds.
         """
         points = dict.fromkeys([*leaders[:1], *self.baselines()])
-        plan = self.plans.confirm
-        costs = self.costs()
-        overheads = [costs.launch_s(p, plan) - plan.min_time_s for p in points] or [_FIRST_GUESS_S]
-        goal = self.setting.goal
-        overheads += overheads[:1] * max(len(goal.levels), min(1, len(goal.measured_limits)))
-        return planning.confirm_reserve_s(self.budget_s, overheads, self.plans.confirm) + self.check_s()
+        plan, costs = self.plans.confirm, self.costs()
+        leader_s, *baselines_s = [costs.launch_s(p, plan) - plan.min_time_s for p in points] or [_FIRST_GUESS_S]
+        asked = planning.to_confirm(self.setting.goal, leader_s, baselines_s)
+        return planning.confirm_reserve_s(self.budget_s, asked, plan) + self.check_s()
 
     def confirmable(self, points: Sequence[Point]) -> bool:
         """Whether these can be launched often enough beside the baselines before the budget ends."""
