@@ -25,6 +25,7 @@ from infertune.testing.records import (
     a_baseline,
     a_confirmation,
     a_device,
+    a_launch,
     a_measurement,
     a_model,
     a_point,
@@ -97,6 +98,14 @@ def verdict(folder: Path, executor: FakeExecutor, promised: Promise | None = Non
 
 
 # ---------------------------------------------------------------- anchors
+
+
+def test_several_launches_in_one_block_count_by_their_median() -> None:
+    speeds = {WINNER: 200.0, a_baseline(HINT): 100.0}
+    launches = [a_launch(point, speed, block=block) for block in range(3) for point, speed in speeds.items()]
+    again = [a_launch(WINNER, speed, block=0) for speed in (200.0, 50.0)]
+    found = drift.anchor(WINNER, [(HINT, a_baseline(HINT))], [*launches, *again])
+    assert found is not None and found.ratio.low == pytest.approx(2.0, rel=1e-3)
 
 
 def test_the_anchor_is_the_steadiest_baseline() -> None:

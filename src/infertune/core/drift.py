@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from infertune.core import stats
+from infertune.core import history, stats
 from infertune.core.records import Device, Interval, Launch, Measurement, Named
 from infertune.core.space import Point
 
@@ -45,20 +45,12 @@ class Anchor:
     folder: str = ""
 
 
-def _by_block(point: Point, launches: Iterable[Launch]) -> dict[int, float]:
-    return {
-        launch.block: stats.throughput(launch.outcome)
-        for launch in launches
-        if launch.point == point and isinstance(launch.outcome, Measurement) and stats.throughput(launch.outcome) > 0
-    }
-
-
 def anchor(winner: Point, baselines: Sequence[tuple[str, Point]], launches: Sequence[Launch]) -> Anchor | None:
     """The baseline whose ratio to the winner was steadiest over the blocks; None when none shares three blocks."""
-    ours = _by_block(winner, launches)
+    ours = history.sample(winner, launches).by_block(stats.throughput)
     found = []
     for name, point in baselines:
-        theirs = _by_block(point, launches)
+        theirs = history.sample(point, launches).by_block(stats.throughput)
         shared = sorted(ours.keys() & theirs.keys())
         if point != winner and len(shared) >= ENOUGH:
             ratio = stats.ratio_interval([ours[b] for b in shared], [theirs[b] for b in shared])

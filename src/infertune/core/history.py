@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -42,6 +43,13 @@ class Sample:
     @property
     def measurements(self) -> tuple[Measurement, ...]:
         return tuple(measurement for _, measurement in self.runs)
+
+    def by_block(self, figure: Callable[[Measurement], float]) -> dict[int, float]:
+        """Block -> the median figure of its launches."""
+        found: dict[int, list[float]] = {}
+        for block, measurement in self.runs:
+            found.setdefault(block, []).append(figure(measurement))
+        return {block: statistics.median(figures) for block, figures in found.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

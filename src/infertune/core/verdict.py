@@ -57,18 +57,11 @@ def ratio(goal: Goal, ours: Sample, theirs: Sample) -> Interval | None:
 
     Several launches of one point in a block count by their median. None with fewer than `ENOUGH` shared blocks.
     """
-    mine, other = _by_block(goal, ours), _by_block(goal, theirs)
+    mine, other = (sample.by_block(goal.score) for sample in (ours, theirs))
     shared = sorted(mine.keys() & other.keys())
     if len(shared) < ENOUGH:
         return None
     return stats.ratio_interval([math.exp(mine[b]) for b in shared], [math.exp(other[b]) for b in shared])
-
-
-def _by_block(goal: Goal, sample: Sample) -> dict[int, float]:
-    scores: dict[int, list[float]] = {}
-    for block, measurement in sample.runs:
-        scores.setdefault(block, []).append(goal.score(measurement))
-    return {block: statistics.median(found) for block, found in scores.items()}
 
 
 def relation(found: Interval) -> Relation:
