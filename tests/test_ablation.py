@@ -180,6 +180,13 @@ def test_a_variant_that_failed_says_why() -> None:
     assert "failed: the worker died of SIGSEGV" in plain_text(entries)
 
 
+def test_a_variant_that_failed_once_has_not_failed() -> None:
+    late = Failed(stage="measure", kind="timeout", message="no result within 120 s")
+    found = answer(ablated({WINNER: [200.0] * 3, NO_BATCH: [100.0, late]})).ablation
+    assert found is not None and not found.complete
+    assert (found.brought[0].failed, found.brought[0].launches) == ("", 1)
+
+
 # ---------------------------------------------------------------- which points
 
 
@@ -320,6 +327,20 @@ def test_a_crash_of_a_variant_costs_only_its_own_line(tmp_path: Path) -> None:
     told = {one.knobs: one for one in found.brought}
     assert told["batch",].failed == "the worker died of SIGSEGV" and told["batch",].launches == 0
     assert told["precision",].launches == reading.BLOCKS
+
+
+def test_a_variant_that_failed_once_is_launched_again(tmp_path: Path) -> None:
+    def fails(job: Job) -> Failed | None:
+        if not isinstance(job, MeasureJob) or job.point.number("batch") != 1:
+            return None
+        before = [launch for launch in of_ablation(lab.entries) if launch.point == job.point]
+        return Failed(stage="measure", kind="timeout", message="no result") if len(before) == 1 else None
+
+    lab = Ablating(tmp_path, fails=fails)
+    found = answer(lab.run(max_trials=40)).ablation
+    assert found is not None and found.complete
+    told = {one.knobs: one for one in found.brought}
+    assert (told["batch",].failed, told["batch",].launches) == ("", reading.BLOCKS)
 
 
 def test_a_neighbour_costs_more_blocks_and_no_trust(tmp_path: Path) -> None:

@@ -100,7 +100,9 @@ def shared(point: Point, winner: Point, launches: Sequence[Launch]) -> int:
 
 
 def failure(point: Point, launches: Sequence[Launch]) -> str:
-    """Why a variant gave no figure; empty when it did, or was not tried."""
+    """Why a variant gave no figure; empty when at least one launch did, or none was tried."""
+    if history.sample(point, launches).runs:
+        return ""
     failed = [la.outcome for la in launches if la.point == point and isinstance(la.outcome, Failed)]
     return failed[-1].message if failed else ""
 
