@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +12,24 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from infertune.core import words
+from infertune.core import choice, verdict, words
 from infertune.core.goal import Goal
-from infertune.core.records import Built, Checked, Decided, Entry, Failed, Launch, Measurement, Opened, Question, Waited
+from infertune.core.records import (
+    Built,
+    Checked,
+    Decided,
+    Entry,
+    Failed,
+    Fidelity,
+    Launch,
+    Measurement,
+    Opened,
+    Question,
+    Trial,
+    Waited,
+)
 from infertune.core.space import Point
+from infertune.core.verdict import Terms
 from infertune.edge.clock import MonotonicClock
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -47,9 +61,12 @@ class Progress:
     failures: int = 0
     question: Question | None = None
     best: Point | None = None
-    best_score: float = -math.inf
     best_figure: str = ""
     climb: list[float] = field(default_factory=list)
+    launched: dict[Point, tuple[Launch, ...]] = field(default_factory=dict)
+    fidelities: dict[Point, Fidelity] = field(default_factory=dict)
+    seen: dict[Point, tuple[float, float]] = field(default_factory=dict)
+    """Merit and median figure of every point that is not known to break a limit."""
 
     def on_phase(self, phase: str, detail: str) -> None:
         self.phase, self.point = phase, detail
@@ -76,6 +93,8 @@ class Progress:
             case Launch() as launch:
                 line = self._on_launch(launch)
             case Checked(fidelity=fidelity):
+                self.fidelities[fidelity.point] = fidelity
+                self._lead()
                 line = f"outputs of {self.named(fidelity.point)}: cosine {fidelity.cosine:.5f}"
             case Waited(wall_s=waited):
                 line = f"waited {words.seconds(waited)} for other programs to leave the CPUs"
@@ -90,15 +109,33 @@ class Progress:
             return f"{launch.purpose}: {self.named(launch.point)}: {launch.outcome.kind}: {launch.outcome.message}"
         figure = self.figure(launch.outcome)
         if launch.purpose not in ("confirm", "ablate"):
-            self._improve(launch.point, launch.outcome)
+            self._take(launch)
+            self._lead()
         flags = f"  [{', '.join(launch.flags)}]" if launch.flags else ""
         return f"{launch.purpose}: {figure}  {self.named(launch.point)}{flags}"
 
-    def _improve(self, point: Point, measurement: Measurement) -> None:
-        score = self.goal.score(measurement)
-        if score > self.best_score:
-            self.best, self.best_score, self.best_figure = point, score, self.figure(measurement)
-        self.climb.append(self.best_score)
+    def _take(self, launch: Launch) -> None:
+        point = launch.point
+        self.launched[point] = (*self.launched.get(point, ()), launch)
+        sample = choice.all_runs(Trial(point=point, launches=self.launched[point]))
+        self.seen.pop(point, None)
+        if sample.runs and verdict.stands(self._terms, sample).state != "beyond":
+            figure = statistics.median(map(self.goal.value, sample.measurements))
+            self.seen[point] = verdict.merit(self.goal, sample), figure
+
+    def _lead(self) -> None:
+        """The best point so far as a study without confirmation tells it."""
+        terms, order = self._terms, sorted(self.seen, key=lambda point: -self.seen[point][0])
+        self.best = next((point for point in order if verdict.faithful(terms, point)), None)
+        if self.best is not None:
+            merit, figure = self.seen[self.best]
+            self.best_figure = self.spoken(figure)
+            self.climb.append(merit)
+
+    @property
+    def _terms(self) -> Terms:
+        spaces = self.question.spaces if self.question else ()
+        return Terms(goal=self.goal, spaces=spaces, fidelities=self.fidelities)
 
     def figure(self, measurement: Measurement) -> str:
         return self.spoken(self.goal.value(measurement))
