@@ -79,7 +79,7 @@ def test_a_lone_space_gets_two_starts_before_anything_else(seed: int) -> None:
 
 
 def test_only_what_is_measured_binds_a_goal() -> None:
-    assert auto.is_free(GOAL) and auto.is_free(parse_goal("max throughput, batch <= 32"))
+    assert auto.is_free(GOAL) and auto.is_free(parse_goal("max throughput, batch <= 32, fidelity > 0.99"))
     assert not auto.is_free(parse_goal("max throughput, p99 < 20 ms"))
 
 

@@ -60,7 +60,7 @@ def propose(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal, n: in
 
 def is_free(goal: Goal) -> bool:
     """Whether one number is searched for and nothing that is measured is limited."""
-    return not goal.is_front and all(limit.metric in ("batch", "cores") for limit in goal.limits)
+    return not goal.is_front and not goal.measured_limits
 
 
 def _next(
