@@ -90,6 +90,8 @@ def test_fidelity_has_a_floor_without_being_asked() -> None:
         ("max throughput, batch < 20 ms", "no unit"),
         ("max throughput, memory < 20 ms", "`MB`"),
         ("max throughput, throughput > 20 at 99 %", "`/s`"),
+        ("max throughput, fidelity < 0.5", "fidelity > 0.99"),
+        ("max throughput, fidelity <= 0.5", "fidelity > 0.99"),
         ("max throughput, memory < 2 GB at 99 %", "latency percentiles"),
         ("max throughput, p99 < 2 ms at 100 %", "99.99 %"),
         ("pareto throughput", "pareto throughput, p99"),

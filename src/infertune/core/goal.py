@@ -248,6 +248,8 @@ def _limit(text: str) -> Limit:
     metric = "p50" if metric == "latency" else metric
     if metric not in _UNITS:
         raise _fail(f"`{quoted(metric)}` is not a metric", f"{nearest(metric, METRICS)}limits: {', '.join(METRICS)}")
+    if metric == "fidelity" and sign.startswith("<"):
+        raise _fail(f"`{quoted(text)}` limits fidelity from above", "write `fidelity > 0.99`: more of it is better")
     scales = _UNITS[metric]
     if unit.strip() not in scales:
         raise _fail(
