@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from infertune.core.errors import UsageError, quoted
 from infertune.core.space import Value
 
-_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\*(\d+))?")
-_MOST = 10_000
+_NUMBER = r"-?[0-9]{1,18}"
+_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?:\*([0-9]{{1,18}}))?")
+MOST = 10_000
+"""Values of one range."""
 _HINT = "write `batch=1,2,4`, `batch=1..8` or `batch=1..64*2`"
 
 
@@ -29,11 +32,16 @@ def _expand(text: str, item: str) -> list[Value]:
     if match is None:
         if not text:
             raise _bad(item)
-        return [int(text) if re.fullmatch(r"-?\d+", text) else text]
+        return [int(text) if re.fullmatch(_NUMBER, text) else text]
     low, high, factor = int(match[1]), int(match[2]), int(match[3]) if match[3] else None
-    if low > high or high - low > _MOST or (factor is not None and (factor < 2 or low < 1)):
+    if low > high or (factor is not None and (factor < 2 or low < 1)):
         raise _bad(item)
-    return list(_steps(low, high, factor))
+    values: list[Value] = list(islice(_steps(low, high, factor), MOST + 1))
+    if len(values) > MOST:
+        raise UsageError(
+            "assignment-range", f"`{quoted(item)}` holds more than {MOST:,} values", hint="write `1..65536*2` to double"
+        )
+    return values
 
 
 def parse_assignments(items: Iterable[str]) -> dict[str, tuple[Value, ...]]:
