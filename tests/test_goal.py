@@ -157,6 +157,10 @@ def test_levels_may_stand_between_commas_and_each_counts_once() -> None:
     assert parse_goal("pareto throughput, p99").at_levels == ()
 
 
+def test_a_level_may_begin_with_its_point() -> None:
+    assert parse_goal("pareto throughput, p99 at 5 ms, .5 ms") == parse_goal("pareto throughput, p99 at 5 ms and .5 ms")
+
+
 @pytest.mark.parametrize("text", ["max throughput, memory < 1 MB", "pareto throughput, memory"])
 def test_memory_that_was_not_measured_is_not_none_at_all(text: str) -> None:
     goal, unmeasured = parse_goal(text), replace(measurement(), conditions=Conditions())

@@ -46,6 +46,9 @@ FRONT = ("throughput", *_LATENCIES, "memory")
 _AT = re.compile(r"^(.*?)\s+at\s+(.*)$", re.IGNORECASE)
 """A figure of a front and the levels that it is asked at."""
 
+_NUMERIC = re.compile(r"[0-9.]")
+"""How a level begins that stands without its figure."""
+
 _LIMIT = re.compile(
     r"^([\w.]+)(?:\s+latency)?\s*(<=|>=|<|>)\s*([0-9.]+(?:e-?[0-9]+)?)\s*(.*?)(?:\s*at\s+([0-9.]+)\s*%)?$"
 )
@@ -319,7 +322,7 @@ def _front(parts: Sequence[str], limits: Sequence[str]) -> Goal:
 
 
 def _level(metric: str, text: str) -> Limit:
-    if not re.match(r"[0-9.]", text):
+    if not _NUMERIC.match(text):
         raise _fail(f"`{quoted(text)}` is no level of {metric}", "levels look like `p99 at 5 ms and 30 ms`")
     return _limit(f"{metric} {'>' if more_is_better(metric) else '<'} {text}")
 
@@ -343,7 +346,7 @@ def parse_goal(text: str) -> Goal:
     limits = [part for part in rest if re.search("[<>]", part)]
     named = [head[len("pareto") :].strip()]
     for part in (part for part in rest if part not in limits):
-        if part[:1].isdigit():
+        if _NUMERIC.match(part):
             named[-1] += f" and {part}"
         else:
             named.append(part)
