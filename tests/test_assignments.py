@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from infertune.core.assignments import parse_assignments
@@ -50,7 +52,9 @@ def test_durations(text: str | float, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "five", "5x", "m5", "5 m x", "-3s"])
-def test_bad_durations(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "five", "5x", "m5", "5 m x", "-3s", "9" * 400, -3, -0.5, math.nan, math.inf, True]
+)
+def test_bad_durations(text: str | float) -> None:
     with pytest.raises(UsageError):
         parse_duration(text)
