@@ -193,6 +193,12 @@ def test_the_writer_waits_for_a_backup_to_end(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- damage
 
 
+def test_a_name_that_the_file_system_refuses_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as refused:
+        read_entries(tmp_path / ("x" * 5000))
+    assert refused.value.id == "study-io"
+
+
 def check_refused(folder: Path, name: str) -> None:
     before = (folder / NAME).read_bytes()
     for attempt in (open_store, read_entries):

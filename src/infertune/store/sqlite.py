@@ -144,11 +144,14 @@ def open_store(folder: Path) -> SqliteStore:
 def read_entries(folder: Path) -> list[Entry]:
     """All entries of the record in ``folder``, also while a writer is at work and from a read-only place.
 
-    Raises `NotFoundError` when there is none and `DataError` for one that is damaged, newer or not ours.
+    Raises `NotFoundError` when there is none, `DataError` for one that is damaged, newer or not ours, and
+    `StorageError` where the file system refuses.
     """
     _require_sqlite()
     path = folder / NAME
-    if not path.exists():
+    with _translated(path):
+        is_there = path.exists()
+    if not is_there:
         raise NotFoundError(
             "no-study", f"`{shown(folder)}` holds no {NAME}", hint="give the folder that `infertune tune --out` wrote"
         )
