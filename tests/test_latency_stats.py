@@ -16,11 +16,12 @@ from infertune.cli.latency_stats import script
 from infertune.core.stats import percentile_floor
 from infertune.report.latency import Little, floors, keep_middle, shares, summary, table
 from infertune.targets.qaic.profile import NEEDED, render
+from infertune.targets.qaic.sim.programs.profiles import HEADING
 
 COLUMNS = ("Sample", "queueDepth", "numInfInQueue", *NEEDED)
 
 
-def profile(rows: int, seed: int = 0, *, in_flight: int = 1, scale: float = 1.0) -> str:
+def profile(rows: int, seed: int = 0, *, in_flight: int = 1, scale: float = 1.0, title: str = "one") -> str:
     """A file as the tools write one, with their identities between columns."""
     rng = np.random.default_rng(seed)
     lines = []
@@ -31,7 +32,7 @@ def profile(rows: int, seed: int = 0, *, in_flight: int = 1, scale: float = 1.0)
         total = execution + enq + pre + submit + post + rng.uniform(20, 60)
         cells = (vc + device, enq, pre, submit, execution, vc, device, post, total)
         lines.append(f"{i}, 0, {in_flight}, " + ", ".join(f"{c}" if isinstance(c, int) else f"{c:.3f}" for c in cells))
-    return render(COLUMNS, lines, ["one", "two", "three", ""])
+    return render(COLUMNS, lines, [title, "two", "three", ""])
 
 
 def vendor(paths: Sequence[Path]) -> str:
@@ -126,6 +127,26 @@ def test_the_picture_is_whole_and_shows_every_phase(files: list[Path], tmp_path:
     hints = [t.text or "" for t in drawn.iter("{http://www.w3.org/2000/svg}title")]
     assert len(hints) == 7  # four phases, and three without the device
     assert any(h.startswith("kernel driver: ") for h in hints)
+
+
+def test_what_a_simulated_card_took_is_marked_wherever_it_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, drawn = tmp_path / "a-latency.txt", tmp_path / "p.svg"
+    path.write_text(profile(50, title=HEADING[0]))
+    assert main(["latency-stats", str(path), "--picture", str(drawn)]) == 0
+    assert "simulated: no card was involved" in capsys.readouterr().out
+    assert "(simulated)" in drawn.read_text()
+    assert main(["latency-stats", str(path), "--json", "-k", "90"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["simulated"] is True
+    assert script(["x", str(path)]) == 0
+    told = capsys.readouterr()
+    assert (told.out, told.err) == (vendor([path]), "simulated: no card was involved\n")
+
+
+def test_what_a_real_card_took_is_not(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["latency-stats", *map(str, files), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["simulated"] is False
 
 
 def test_keeping_everything_keeps_everything(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:

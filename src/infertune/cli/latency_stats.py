@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TOTAL = "totalRoundtripTime"
 MOST_BYTES = 1 << 30
+SIMULATED = "simulated: no card was involved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,8 @@ def script(argv: Sequence[str]) -> int:
 def _print_table(files: list[Path], keep_middle: float) -> None:
     for load in loads_of(files, keep_middle, None):
         typer.echo(vendor_text(load), nl=False)
+        if load.simulated:
+            typer.echo(SIMULATED, err=True)
 
 
 def loads_of(files: Sequence[Path], keep_middle: float, result: Path | None) -> Sequence[Load]:
@@ -105,7 +108,7 @@ def _inside(given: Path) -> Sequence[Path]:
 
 def _profile(path: Path, keep_middle: float) -> Profile:
     from infertune.report.latency import keep_middle as middle
-    from infertune.targets.qaic.profile import Garbled, Profile, parse_profile
+    from infertune.targets.qaic.profile import Garbled, parse_profile
 
     try:
         found = parse_profile(_text(path))
@@ -114,7 +117,7 @@ def _profile(path: Path, keep_middle: float) -> Profile:
     kept = middle(found.values, keep_middle)
     if not len(kept):
         raise garbled(path, f"nothing is left of {len(found)} samples")
-    return Profile(found.columns, kept, found.dropped)
+    return replace(found, values=kept)
 
 
 def garbled(path: Path, why: str) -> DataError:
@@ -171,6 +174,7 @@ def _profiled(profiles: Mapping[Path, Profile], stats: Stats | None) -> Load:
         counts=tuple(map(len, profiles.values())),
         dropped=whole.dropped,
         little=little,
+        simulated=whole.simulated,
     )
 
 
@@ -248,7 +252,7 @@ def text(load: Load) -> str:
     if load.little is not None:
         lines.append(_little_text(load.little))
     if load.simulated:
-        lines.append("simulated: no card was involved")
+        lines.append(SIMULATED)
     return vendor_text(load) + "\n" + "\n".join(lines) + "\n"
 
 
@@ -285,5 +289,6 @@ def _draw(path: Path, loads: Sequence[Load]) -> None:
     from infertune.report.latency import shares
     from infertune.report.latency_picture import picture
 
-    svg = picture({load.name: shares(load.phases) for load in loads}, "Mean latency by phase")
+    title = "Mean latency by phase" + (" (simulated)" if any(load.simulated for load in loads) else "")
+    svg = picture({load.name: shares(load.phases) for load in loads}, title)
     write_result(path, svg)

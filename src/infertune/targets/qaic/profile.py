@@ -25,6 +25,8 @@ NEEDED = (
 TOTAL = "totalRoundtripTimeUs"
 HEADING_LINES = 20  # at most; the tools write four
 LONGEST = 10_000_000
+SIMULATED = "(simulated card)"
+"""In the heading of what a simulated card's runner writes; nothing of the vendor's holds it."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,11 +46,15 @@ class Garbled(ValueError):  # noqa: N818  what it is, not that it is an error of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """``values`` is (samples, columns); N/A cells are NaN. ``dropped``: last lines left out as they were cut off."""
+    """``values`` is (samples, columns); N/A cells are NaN. ``dropped``: last lines left out as they were cut off.
+
+    ``simulated``: the heading says that no card was involved.
+    """
 
     columns: tuple[str, ...]
     values: Floats
     dropped: int = 0
+    simulated: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -80,7 +86,7 @@ def parse_profile(text: str) -> Profile:
     values = _fast(rows, len(columns))
     if values is None:
         values = np.asarray([_row(line, number, len(columns)) for number, line in rows])
-    return Profile(columns, values, int(cut))
+    return Profile(columns, values, int(cut), any(SIMULATED in line for line in lines[:at]))
 
 
 def _fast(rows: Sequence[tuple[int, str]], width: int) -> Floats | None:
@@ -137,7 +143,8 @@ def combined(profiles: Sequence[Profile]) -> Profile:
     if any(p.columns != profiles[0].columns for p in profiles):
         raise Garbled("the files have different columns: they come from different programs")
     values = np.concatenate([p.values for p in profiles])
-    return Profile(profiles[0].columns, values, sum(p.dropped for p in profiles))
+    simulated = any(p.simulated for p in profiles)
+    return Profile(profiles[0].columns, values, sum(p.dropped for p in profiles), simulated)
 
 
 def breakdown(profile: Profile) -> dict[str, Floats]:

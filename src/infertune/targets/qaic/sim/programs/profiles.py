@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infertune.targets.qaic.profile import render
+from infertune.targets.qaic.profile import SIMULATED, render
 from infertune.targets.qaic.sim.forecast import Forecast
 from infertune.targets.qaic.sim.programs.queueing import Floats, Requests, phases
 
-HEADING = ("Latency profile (simulated card)", "Times in microseconds", "One line per inference", "")
+HEADING = (f"Latency profile {SIMULATED}", "Times in microseconds", "One line per inference", "")
 _DEVICE = ("devInfPerSec", "devExecUs", "devInWaitTimeUs", "devOutWaitTimeUs")
 
 
