@@ -20,6 +20,7 @@ from infertune.report.rows import table
 from infertune.testing.records import (
     a_baseline,
     a_build,
+    a_check,
     a_launch,
     a_point,
     a_question,
@@ -240,6 +241,18 @@ def test_rows_tell_missed_limits_and_unfaithful_points_apart() -> None:
     study = a_study({FAST: 200.0, SLOW: 10.0}, cosines={FAST: 0.5}, question=a_question("max throughput, p99 < 90 ms"))
     status = {row["trial"]: row["status"] for row in table(study).dicts()}
     assert (status[1], status[2]) == ("unfaithful", "misses_limit")
+
+
+def test_a_point_without_outputs_to_check_failed_and_has_no_fidelity() -> None:
+    check = a_check(FAST, 0.0)
+    unmade = replace(check, fidelity=replace(check.fidelity, reason="openvino gave no outputs: no kernel", inputs=0))
+    entries = recorded([*opening(a_question()), *a_search({FAST: 200.0}), unmade])
+    (row,) = table(entries).dicts()
+    assert (row["status"], row["fidelity"]) == ("failed", None) and row["throughput"] is not None
+    assert row["failure"] == "output at verify: openvino gave no outputs: no kernel"
+    assert "0.0000" not in plain_text(entries)
+    nearest = answer(entries).nearest
+    assert nearest is not None and nearest.measured == "not checked"
 
 
 def test_a_point_that_was_built_and_never_launched_did_not_fail() -> None:

@@ -138,7 +138,7 @@ def _of_limits(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str
 
 def _of_checks(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
     """A check that could not be made counts as failed, which is not the same as wrong outputs."""
-    unmade = (f.reason for f in reading.terms.fidelities.values() if f.inputs == 0 and f.reason and not f.cosine)
+    unmade = (f.reason for f in reading.terms.fidelities.values() if not f.made)
     for reason in dict.fromkeys(unmade):
         if not reason.startswith(verdict.SAME_ARITHMETIC):
             yield f"outputs could not be checked against the reference: {reason}"

@@ -11,7 +11,7 @@ from infertune.core.findings import Nearest
 from infertune.core.goal import Limit, latency_percent, metric_value, worst_excess
 from infertune.core.history import Sample
 from infertune.core.relaxed import relaxed
-from infertune.core.verdict import Terms, fidelity_of
+from infertune.core.verdict import Terms, check_of, fidelity_of
 
 
 def nearest(terms: Terms, samples: Iterable[Sample]) -> Nearest | None:
@@ -51,8 +51,8 @@ def _excess(terms: Terms, sample: Sample, limit: Limit) -> float:
 
 def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
     if limit.metric == "fidelity":
-        found = fidelity_of(terms, sample.point)
-        return "not checked" if found is None else f"{found:.4f}"
+        found = check_of(terms, sample.point)
+        return "not checked" if found is None or not found.made else f"{found.value:.4f}"
     if limit.metric in ("batch", "cores"):
         return str(sample.point.number(limit.metric, 1))
     return with_unit(limit.metric, statistics.median(metric_value(limit.metric, m) for m in sample.measurements))

@@ -198,6 +198,11 @@ class Fidelity:
     metric: float | None = None
 
     @property
+    def made(self) -> bool:
+        """Whether outputs were there to compare; where not, ``reason`` says why, and no figure means anything."""
+        return self.inputs > 0
+
+    @property
     def value(self) -> float:
         """What the limit on fidelity is compared with."""
         return self.cosine if self.metric is None else self.metric

@@ -91,7 +91,7 @@ def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Ite
     evidence, sample = choice.evidence(trial, chosen.confirmation)
     found = figures(reading.terms.goal, sample, evidence) if sample.runs else None
     checked = reading.terms.fidelities.get(trial.point)
-    failed = history.failure(trial)
+    failed = _uncheckable(reading, trial.point) if sample.runs else history.failure(trial)
     return (
         number,
         trial.point.target,
@@ -103,9 +103,15 @@ def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Ite
         len(trial.launches),
         evidence if found else "",
         ", ".join(name for name, _ in tallies.flags(trial.launches)),
-        rounded(checked.value) if checked else None,
+        rounded(checked.value) if checked and checked.made else None,
         f"{failed.kind} at {failed.stage}: {failed.message}" if failed else "",
     )
+
+
+def _uncheckable(reading: Reading, point: Point) -> Failed | None:
+    """The failure of a point that was measured and gave no outputs to check."""
+    check = verdict.check_of(reading.terms, point)
+    return None if check is None or check.made else Failed(stage="verify", kind="output", message=check.reason)
 
 
 def _measured(found: Figures, sample: Sample) -> tuple[Cell, ...]:
@@ -116,8 +122,10 @@ def _measured(found: Figures, sample: Sample) -> tuple[Cell, ...]:
 
 def _status(reading: Reading, sample: Sample, failed: Failed | None) -> str:
     """``ok``, ``misses_limit``, ``unfaithful`` (outputs too far from the reference), ``failed`` or ``unmeasured``."""
+    if failed:
+        return "failed"
     if not sample.runs:
-        return "failed" if failed else "unmeasured"
+        return "unmeasured"
     if not verdict.faithful(reading.terms, sample.point):
         return "unfaithful"
     return "ok" if verdict.acceptable(reading.terms, sample) else "misses_limit"

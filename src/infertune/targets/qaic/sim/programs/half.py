@@ -6,6 +6,7 @@ float16 after every operator anyway.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,8 +29,11 @@ def in_half_precision(model: ModelProto) -> ModelProto:
     for scope in graphs.scopes(model):
         for node in scope.body.node:
             _halve_types(node)
-    for scope in graphs.graph_scopes(model.graph):
-        _forget_types(scope.body)
+    outer, *inner = (scope.body for scope in graphs.graph_scopes(model.graph))
+    _forget_types(outer)
+    for body in inner:
+        _forget_types(body)
+        _narrow_ports(body)
     _cast_ports(model.graph)
     return model
 
@@ -71,6 +75,27 @@ def _forget_types(body: object) -> None:
     del body.value_info[:]  # type: ignore[attr-defined]
 
 
+def _narrow_ports(body: object) -> None:
+    """What goes into and comes out of a body is as wide as everything inside the model."""
+    import onnx
+
+    for port in (*body.input, *body.output):  # type: ignore[attr-defined]
+        if port.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            port.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+
+
+def _renamed(graph: GraphProto, new: Mapping[str, str]) -> None:
+    """Give values their ``new`` names, also where bodies inside capture them; names that a body makes itself stay."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                names[place] = new.get(name, name)
+        for body in (body for attribute in node.attribute for body in graphs.subgraphs(attribute)):
+            own = {port.name for port in (*body.input, *body.initializer)}
+            own |= {name for inside in body.node for name in inside.output}
+            _renamed(body, {old: name for old, name in new.items() if old not in own})
+
+
 def _cast_ports(graph: GraphProto) -> None:
     """Casts behind float32 inputs and before float32 outputs."""
     import onnx
@@ -80,11 +105,7 @@ def _cast_ports(graph: GraphProto) -> None:
     inputs = [p.name for p in graph.input if p.type.tensor_type.elem_type == wide and p.name not in weights]
     outputs = [p.name for p in graph.output if p.type.tensor_type.elem_type == wide]
     inner = {name: f"{name}.half" for name in (*inputs, *outputs)}
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for place, name in enumerate(names):
-                if name in inner:
-                    names[place] = inner[name]
+    _renamed(graph, inner)
     for port in graph.input:
         if port.name in weights and port.type.tensor_type.elem_type == wide:
             port.type.tensor_type.elem_type = narrow

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from infertune.core.errors import quoted
 from infertune.core.records import TensorSpec
 from infertune.targets.qaic.sim.programs.container import Program
 from infertune.targets.qaic.sim.programs.networks import MODEL_FILE
@@ -27,10 +28,14 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 def compute(tree: Tree, program: Program, inputs: Arrays) -> dict[str, npt.NDArray[np.generic]]:
-    """Named outputs of one request."""
-    session = _session(_half_model(tree, program), program.symbols)
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+    """Named outputs of one request. Raises `Stop` where ONNX Runtime cannot compute them."""
+    path = _half_model(tree, program)
+    try:
+        session = _session(path, program.symbols)
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+    except Exception as error:  # noqa: BLE001 - errors of ONNX Runtime have no class in common
+        raise Stop(f"Error: Failed to compute outputs: {quoted(str(error), 300)}") from None
 
 
 @lru_cache(maxsize=1)
