@@ -10,8 +10,10 @@ import onnxruntime as ort
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
+from infertune.targets.qaic.knobs import PROGRAM_FILE
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs import compiler, runner
+from infertune.targets.qaic.sim.programs.container import read_program
 from infertune.targets.qaic.sim.programs.half import in_half_precision
 from infertune.targets.qaic.sim.programs.tree import Tree
 from infertune.targets.qaic.sim.programs.world import Main, World, ended
@@ -94,12 +96,12 @@ class Card:
     def _hear(self, text: str) -> None:
         self.said += text
 
-    def compile(self, made: ModelProto, *more: str) -> Path:
+    def compile(self, made: ModelProto, *more: str, into: str = "qpc") -> Path:
         path = save(made, self.root / "m.onnx")
-        into = self.root / "qpc"
-        argv = ["-aic-hw", f"-m={path}", "-convert-to-fp16", "-aic-num-cores=2", f"-aic-binary-dir={into}", *more]
+        folder = self.root / into
+        argv = ["-aic-hw", f"-m={path}", "-convert-to-fp16", "-aic-num-cores=2", f"-aic-binary-dir={folder}", *more]
         assert self.call(compiler.main, *argv) == 0, self.said
-        return into
+        return folder
 
     def run(self, program: Path, inputs: Mapping[str, np.ndarray]) -> int:
         """Of one activation; the outputs lie in ``out``."""
@@ -128,3 +130,40 @@ def test_what_cannot_be_computed_ends_the_runner_with_one_line(card: Card) -> No
     program = card.compile(made, "-onnx-define-symbol=batch,1")
     assert card.run(program, {"ids": np.asarray([[0, 9]])}) == 1
     assert "Error: Failed to compute outputs: " in card.said
+
+
+def scaled(first: list[int | str], *, scale_by: str) -> ModelProto:
+    """An input that is no batch first, of these dimensions, and ``x`` (batch, 8) after it."""
+    nodes = [helper.make_node("MatMul", ["x", "W"], ["h"]), helper.make_node(scale_by, ["h", "t"], ["y"])]
+    return model(nodes, [value("t", first), value("x", ["batch", 8])], [value("y", ["batch", 8])], [weight("W", 8, 8)])
+
+
+def stacked() -> ModelProto:
+    """Sequences with time first."""
+    product = helper.make_node("MatMul", ["x", "W"], ["y"])
+    return model([product], [value("x", ["time", "batch", 8])], [value("y", ["time", "batch", 8])], [weight("W", 8, 8)])
+
+
+@pytest.mark.parametrize(
+    ("made", "symbols"),
+    [
+        (stacked(), ["-onnx-define-symbol=time,50"]),
+        (scaled([8, 8], scale_by="MatMul"), []),
+        (scaled([], scale_by="Mul"), []),
+        (scaled([1], scale_by="Mul"), []),
+    ],
+)
+def test_the_batch_is_not_just_any_first_dimension(card: Card, made: ModelProto, symbols: list[str]) -> None:
+    found = []
+    for batch in (1, 4):
+        folder = card.compile(made, *symbols, f"-onnx-define-symbol=batch,{batch}", into=f"qpc{batch}")
+        assert card.call(runner.main, "-t", str(folder), "-n", "1") == 0
+        assert f" BatchSize {batch} " in card.said
+        found.append(read_program((folder / PROGRAM_FILE).read_bytes()))
+    assert [program.how.batch for program in found] == [1, 4]
+
+
+def test_work_is_counted_per_sample_where_time_comes_first(card: Card) -> None:
+    folder = card.compile(stacked(), "-onnx-define-symbol=time,50", "-onnx-define-symbol=batch,4")
+    workload = read_program((folder / PROGRAM_FILE).read_bytes()).workload
+    assert (workload.macs, workload.input_bytes) == (50 * 8 * 8, 4 * 50 * 8)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from infertune.core.errors import quoted
 from infertune.prepare import source
 from infertune.prepare.facts import Fact
+from infertune.prepare.load import read_ports
+from infertune.prepare.symbols import name_dims
 from infertune.prepare.trace import Step, trace
 from infertune.targets.qaic.sim.graph_ops import SAME_PLACE, Seen, ops_of
 from infertune.targets.qaic.sim.workload import FP16_BYTES, Op, Workload, merged, staged
@@ -36,9 +38,26 @@ def workload_of(path: str, shapes: Mapping[str, int]) -> Workload:
 
 
 def spec_workload(name: str, proto: ModelProto, inputs: Sequence[TensorSpec]) -> Workload:
-    """The same for inputs whose dimensions are all numbers, the first one of the first input being the batch."""
-    dims = {spec.name: tuple(int(d) if isinstance(d, int) else 1 for d in spec.dims) for spec in inputs}
-    return graph_workload(name, proto, dims)
+    """The same for inputs whose dimensions are all numbers."""
+    return graph_workload(name, proto, _dims(inputs))
+
+
+def batch_of(proto: ModelProto, inputs: Sequence[TensorSpec]) -> int:
+    """How many samples inputs of these shapes hold, by the rule that finds a model's batch everywhere."""
+    return _batch(proto, _dims(inputs))
+
+
+def _dims(inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
+    return {spec.name: tuple(int(d) if isinstance(d, int) else 1 for d in spec.dims) for spec in inputs}
+
+
+def _batch(proto: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> int:
+    ports = read_ports(proto)
+    naming = name_dims(ports.inputs, ports.outputs)
+    for port, dims in zip(ports.inputs, naming.inputs, strict=True):
+        if naming.batch_symbol in dims:
+            return inputs[port.name][dims.index(naming.batch_symbol)]
+    return naming.fixed_batch
 
 
 def _input_dims(proto: ModelProto, shapes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
@@ -52,8 +71,7 @@ def _input_dims(proto: ModelProto, shapes: Mapping[str, int]) -> dict[str, tuple
 
 def graph_workload(name: str, proto: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> Workload:
     """Amounts per sample of a graph whose inputs have these shapes."""
-    first = next(iter(inputs.values()), ())
-    batch = first[0] if first else 1
+    batch = _batch(proto, inputs)
     constants = {tensor.name for tensor in proto.graph.initializer}
     steps = trace(proto, inputs)
     walk = _Walk(batch=batch, outputs=[port.name for port in proto.graph.output], constants=constants)

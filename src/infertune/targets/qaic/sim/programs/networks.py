@@ -30,10 +30,7 @@ class Undefined(Exception):  # noqa: N818  the message is all there is to it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """A model at bound shapes. Dimensions of ``inputs`` are numbers; ``batch`` is the first one of the first input.
-
-    ``workload`` is per sample.
-    """
+    """A model at bound shapes: dimensions of ``inputs`` are numbers. ``workload`` is per sample."""
 
     digest: str
     name: str
@@ -69,6 +66,7 @@ def _stamp(path: str, symbols: Mapping[str, int], rebatched: int | None) -> str:
 
 def _read(tree: Tree, path: str, symbols: Mapping[str, int], rebatched: int | None) -> Network:
     from infertune.prepare import source
+    from infertune.targets.qaic.sim.graph import batch_of, spec_workload
 
     read = source.read(path)
     digest = read.digest()
@@ -76,22 +74,15 @@ def _read(tree: Tree, path: str, symbols: Mapping[str, int], rebatched: int | No
     weights = {initializer.name for initializer in read.proto.graph.initializer}
     inputs = tuple(_spec(port, symbols) for port in read.proto.graph.input if port.name not in weights)
     _complete(inputs)
-    batch = inputs[0].dims[0] if inputs and inputs[0].dims else 1
-    assert isinstance(batch, int)
+    batch = batch_of(read.proto, inputs)
     return Network(
         digest=digest,
         name=os.path.basename(path),
         batch=rebatched or batch,
         inputs=tuple(_rebatched(spec, batch, rebatched) for spec in inputs),
         outputs=tuple(_rebatched(_spec(port, symbols), batch, rebatched) for port in read.proto.graph.output),
-        workload=_workload(path, read, inputs),
+        workload=spec_workload(os.path.basename(path), read.proto, inputs),
     )
-
-
-def _workload(path: str, read: Source, inputs: tuple[TensorSpec, ...]) -> Workload:
-    from infertune.targets.qaic.sim.graph import spec_workload
-
-    return spec_workload(os.path.basename(path), read.proto, inputs)
 
 
 def _rebatched(spec: TensorSpec, batch: int, wanted: int | None) -> TensorSpec:
