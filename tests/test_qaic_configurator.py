@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from onnx import helper
 
+import tiny_graphs as tiny
 from infertune.cli.app import main
 from infertune.cli.endings import exit_code_of
 from infertune.cli.model_configurator import configure, script
@@ -74,6 +76,15 @@ def test_brute_force_measures_every_legal_combination(model: Path, capsys: pytes
     saved = Path("space.csv").read_text()
     assert saved.splitlines()[0].startswith("cores,mos,ols,batchSize,deallocDelay,splitSize,vtcmRatio")
     assert len(saved.splitlines()) == 4
+
+
+def test_a_model_of_a_fixed_batch_is_compiled_for_others(tmp_path: Path) -> None:
+    product = helper.make_node("MatMul", ["x", "W"], ["y"])
+    made = tiny.model([product], [tiny.value("x", [1, 8])], [tiny.value("y", [1, 8])], [tiny.weight("W", 8, 8)])
+    path = tiny.save(made, tmp_path / "fixed.onnx")
+    argv = [path, "onnx", "-convert-to-fp16", "-time", "1", "-cores", "2", "-batchsize", "1,4"]
+    assert run(["model_configurator.py", *argv]) == 0
+    assert [row["batchSize"] for row in results()] == ["1", "4"]
 
 
 def test_saved_configurations_are_loaded_again(model: Path) -> None:

@@ -18,7 +18,7 @@ from infertune.targets.qaic.sim.programs.half import in_half_precision
 from infertune.targets.qaic.sim.programs.tree import Tree
 from infertune.targets.qaic.sim.programs.world import Main, World, ended
 from infertune.testing.clock import FakeClock
-from tiny_graphs import branch, model, save, scalar, value, weight
+from tiny_graphs import branch, constant, model, save, scalar, value, weight
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
@@ -167,3 +167,21 @@ def test_work_is_counted_per_sample_where_time_comes_first(card: Card) -> None:
     folder = card.compile(stacked(), "-onnx-define-symbol=time,50", "-onnx-define-symbol=batch,4")
     workload = read_program((folder / PROGRAM_FILE).read_bytes()).workload
     assert (workload.macs, workload.input_bytes) == (50 * 8 * 8, 4 * 50 * 8)
+
+
+def test_a_model_of_one_sample_computes_each_of_a_larger_batch(card: Card) -> None:
+    """With `-batchsize`; a constant shape inside the model keeps it from computing them at once."""
+    nodes = [helper.make_node("MatMul", ["x", "W"], ["h"]), helper.make_node("Reshape", ["h", "flat"], ["y"])]
+    ports = ([value("x", [1, 2, 8])], [value("y", [1, 16])])
+    made = model(nodes, *ports, [weight("W", 8, 8), constant("flat", 1, 16)])
+    x = np.random.default_rng(0).standard_normal((4, 2, 8)).astype(np.float32)
+    assert card.run(card.compile(made, "-batchsize=4"), {"x": x}) == 0, card.said
+    assert " BatchSize 4 " in card.said
+    expected = np.concatenate([outputs(made, x[i : i + 1]) for i in range(4)])
+    np.testing.assert_allclose(card.output("y").reshape(4, 16), expected, rtol=1e-2, atol=1e-2)
+
+
+def test_a_batch_that_the_model_s_own_does_not_divide_is_one_line(card: Card) -> None:
+    made = model([helper.make_node("Relu", ["x"], ["y"])], [value("x", [4, 8])], [value("y", [4, 8])])
+    assert card.run(card.compile(made, "-batchsize=6"), {"x": np.zeros((6, 8), np.float32)}) == 1
+    assert "takes 4 samples of x at a time, which do not make 6" in card.said

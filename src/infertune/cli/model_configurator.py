@@ -125,12 +125,13 @@ def _card(qid: int, shell: Shell) -> tuple[Sdk, Device]:
 def _searched(request: Request, say: Callable[[str], None], sdk: Sdk, device: Device, shell: Shell) -> None:
     from infertune.core.goal import parse_goal
     from infertune.targets import find_target
+    from infertune.targets.qaic.configurator.combinations import rebatched
     from infertune.targets.qaic.configurator.schema import read_search
 
     search = None if request.config is None else read_search(request.config, device.units)
     goal = parse_goal(search.goal if search else "max throughput")
     model = _model(request)
-    space = find_target("qaic").space(model, device, goal)
+    space = rebatched(find_target("qaic").space(model, device, goal))
     shop = _shop(request, say, sdk, model, space, search, shell)
     try:
         rows = _rows(request, shop, search)

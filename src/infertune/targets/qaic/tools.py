@@ -69,6 +69,8 @@ def _symbols(model: Model, batch: int) -> Iterator[str]:
         yield f"-onnx-define-symbol={symbol},{value}"
     if model.batch_symbol is not None:
         yield f"-onnx-define-symbol={model.batch_symbol},{batch}"
+    elif batch != model.fixed_batch:
+        yield f"-batchsize={batch}"
 
 
 def _options(point: Point) -> Iterator[str]:

@@ -7,11 +7,13 @@ import io
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from infertune.core.errors import DataError, NotFoundError, UsageError, quoted
-from infertune.core.space import AUTO, Point, Space, Value
+from infertune.core.space import AUTO, IntRange, Point, Space, Value
 from infertune.targets.qaic.configurator.wording import COLUMNS, COMPILER_DEFAULT, cell
+from infertune.targets.qaic.knobs import LARGEST_BATCH
 
 _KNOBS = {column: knob for knob, column in COLUMNS.items()}
 
@@ -43,6 +45,12 @@ def combinations(space: Space, lists: Mapping[str, Sequence[Value]], fixed: Mapp
         why = next(iter(judged.values()))
         raise UsageError("no-combination", f"no combination of the lists is legal: {why}", hint="change the lists")
     return legal
+
+
+def rebatched(space: Space) -> Space:
+    """The space with any batch: the compiler takes a model of a fixed one by `-batchsize`."""
+    anything = IntRange(low=1, high=LARGEST_BATCH)
+    return replace(space, knobs=tuple(replace(k, allowed=anything) if k.name == "batch" else k for k in space.knobs))
 
 
 def configs_text(points: Sequence[Point]) -> str:

@@ -86,7 +86,7 @@ def _read(tree: Tree, path: str, symbols: Mapping[str, int], rebatched: int | No
 
 
 def _rebatched(spec: TensorSpec, batch: int, wanted: int | None) -> TensorSpec:
-    if wanted is None or not spec.dims or spec.dims[0] != batch:
+    if wanted is None or not spec.dims or spec.dims[0] != batch or (len(spec.dims) == batch == 1):
         return spec
     return TensorSpec(name=spec.name, dtype=spec.dtype, dims=(wanted, *spec.dims[1:]))
 

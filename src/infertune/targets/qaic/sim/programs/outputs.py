@@ -33,9 +33,26 @@ def compute(tree: Tree, program: Program, inputs: Arrays) -> dict[str, npt.NDArr
     try:
         session = _session(path, program.symbols)
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(None, dict(inputs)), strict=True))
+        steps = [session.run(None, step) for step in _steps(session, inputs)]
+        return {name: _joined([step[place] for step in steps]) for place, name in enumerate(names)}
     except Exception as error:  # noqa: BLE001 - errors of ONNX Runtime have no class in common
         raise Stop(f"Error: Failed to compute outputs: {quoted(str(error), 300)}") from None
+
+
+def _steps(session: ort.InferenceSession, inputs: Arrays) -> list[Arrays]:
+    """The inputs in pieces of the model's own batch, where the program was compiled for a multiple of it."""
+    own = {port.name: port.shape[0] for port in session.get_inputs() if port.shape and isinstance(port.shape[0], int)}
+    longer = {name: array for name, array in inputs.items() if name in own and len(array) != own[name]}
+    for name, array in longer.items():
+        if not len(array) or len(array) % own[name]:
+            raise ValueError(f"the model takes {own[name]} samples of {name} at a time, which do not make {len(array)}")
+    count = max((len(array) // own[name] for name, array in longer.items()), default=1)
+    pieces = {name: np.split(array, count) for name, array in longer.items()}
+    return [{**inputs, **{name: cut[step] for name, cut in pieces.items()}} for step in range(count)]
+
+
+def _joined(parts: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.atleast_1d(part) for part in parts])
 
 
 @lru_cache(maxsize=1)
