@@ -184,7 +184,7 @@ def test_a_version_may_stand_in_the_platform_s_file_alone(tmp_path: Path) -> Non
     assert find_sdk(str(tree(tmp_path, OLDER, version="1.10.0", place="platform.xml"))).generation == OLD
 
 
-@pytest.mark.parametrize("version", ["2.0.0", "0.9", "nightly"])
+@pytest.mark.parametrize("version", ["2.0.0", "0.9", "1.9.3", "1.22.0", "1.33.0.1", "nightly"])
 def test_a_version_that_is_not_known_is_told(tmp_path: Path, version: str) -> None:
     with pytest.raises(DataError) as caught:
         find_sdk(str(tree(tmp_path, OLDER, version=version)))

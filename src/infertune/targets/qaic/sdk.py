@@ -21,7 +21,7 @@ _RUNNER = "exec/qaic-runner"
 _QUERY = "tools/qaic-util"
 _VERSIONS = ("versions/apps.xml", "versions/platform.xml")
 _VERSION = re.compile(r"<(?:base_version|version)>\s*(\d+)\.(\d+)(?:\.(\d+))?[^<]*<")
-_FIRST_NEW = (1, 19)
+_FIRST, _FIRST_NEW, _LAST = (1, 10), (1, 19), (1, 21)
 _INSTALL = (
     f"install the Platform and Apps SDK, set {ROOT_VARIABLE} to where they are, or try a simulated card: "
     "infertune qaic-sim install DIR"
@@ -108,13 +108,14 @@ def _generation(base: str) -> tuple[str, str]:
         if text is None:
             continue
         found = _VERSION.search(text)
-        if found is None or int(found[1]) != 1:
+        release = (int(found[1]), int(found[2])) if found else (0, 0)
+        if found is None or not _FIRST <= release <= _LAST:
             raise DataError(
                 "sdk-version-unknown",
                 f"`{quoted(os.path.join(base, name))}` names no version that is known here (1.10 to 1.21 are)",
-                hint=f"set {ROOT_VARIABLE} to an SDK of version 1.x, or upgrade infertune",
+                hint=f"set {ROOT_VARIABLE} to an SDK of one of these versions, or upgrade infertune",
             )
-        generation = NEW if (int(found[1]), int(found[2])) >= _FIRST_NEW else OLD
+        generation = NEW if release >= _FIRST_NEW else OLD
         return generation, ".".join(part for part in found.groups() if part)
     return (NEW if os.path.exists(os.path.join(base, _COMPILERS[0])) else OLD), "unknown"
 
