@@ -151,6 +151,8 @@ OVER, WIDE, ODD = with_start(cores=4, instances=5), with_start(cores=2, mos=3), 
         (WIDE, "config-start", "mos exceeds cores"),
         (ODD, "config-start", "power"),
         (changed(initial_values=[{"cores": 1}]), "config-start", "lacks"),
+        (changed(params={}, initial_values=[{}]), "config-value", "params is empty"),
+        (changed(static_params={"cores": 2}), "config-key", "params and static_params both hold cores"),
     ],
 )
 def test_a_configuration_that_is_wrong_says_where(tmp_path: Path, told: object, id_: str, says: str) -> None:

@@ -42,6 +42,13 @@ def space_of(folder: Path, told: Mapping[str, object], *, doublings: bool = Fals
     return narrowed(bare, read_search(str(write(folder, told)), 16), {}, 2, doublings=doublings)
 
 
+@pytest.mark.parametrize("doublings", [True, False])
+def test_what_the_json_leaves_out_is_not_searched(tmp_path: Path, doublings: bool) -> None:
+    told = {**SCHEMA_A, "params": {"cores": {"min": 1, "max": 4}}, "initial_values": [{"cores": 1}]}
+    space = space_of(tmp_path, told, doublings=doublings)
+    assert [knob.name for knob in space.knobs if len(knob.values) > 1] == ["cores"]
+
+
 @pytest.mark.parametrize(("cores", "batch", "fine"), [(4, 8, True), (4, 2, True), (4, 6, False), (3, 8, False)])
 def test_cores_get_whole_samples(tmp_path: Path, cores: int, batch: int, fine: bool) -> None:
     space = space_of(tmp_path, with_start())

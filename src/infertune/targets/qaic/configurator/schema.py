@@ -77,6 +77,7 @@ def read_search(path: str, nsps: int) -> Search:
         static=_values(told.get(form.static, {}), form, form.static),
         lock_step=form is FORM_B,
     )
+    _once(search, form)
     if form.mode and told.get(form.mode, "optimized") != "optimized":
         raise _bad_value(f"{form.mode} is `{quoted(str(told[form.mode]))}`", 'only "optimized" is known')
     starts = tuple(
@@ -180,6 +181,15 @@ def _range(knob: str, name: str, told: Mapping[str, object], nsps: int) -> tuple
     if knob in ("cores", "mos", "instances") and high > nsps:
         raise _bad_range(f"{name} goes up to {high}, the card has {nsps} NSPs", f"set {name}.max to {nsps}")
     return knob, low, high
+
+
+def _once(search: Search, form: Form) -> None:
+    """What is searched is not fixed, and there is something to search."""
+    if not search.ranges:
+        raise _bad_value(f"{form.ranges} is empty", "name at least one parameter to search")
+    fixed = dict(search.static)
+    if twice := [knob for knob, _, _ in search.ranges if knob in fixed]:
+        raise _bad_key(f"{form.ranges} and {form.static} both hold {', '.join(twice)}", "leave it out of one of them")
 
 
 def _values(value: object, form: Form, where: str) -> Start:

@@ -62,11 +62,14 @@ def narrowed(
 ) -> Space:
     """The card's space within the JSON's ranges, its starts as seeds; ``added``: values of further knobs.
 
+    What the JSON leaves out is not searched.
+
     With ``doublings`` batches are powers of two, as the vendor's search takes them; without, points keep to `WHOLE`
     if all starts do.
     """
     wanted: dict[str, tuple[Value, ...]] = {name: (value,) for name, value in fixed.items()}
-    wanted |= {"set_size": (set_size,), "mos": (1,), "ols": (1,), "cores": (1,), "instances": (1,)}
+    wanted |= {"batch": (space.knob("batch").default,), "set_size": (set_size,)}
+    wanted |= {"mos": (1,), "ols": (1,), "cores": (1,), "instances": (1,)}
     wanted |= {name: (value,) for name, value in search.static}
     for knob, low, high in search.ranges:
         powers = tuple(2**i for i in range(low.bit_length() - 1, high.bit_length()))
