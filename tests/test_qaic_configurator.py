@@ -62,7 +62,7 @@ def results() -> Sequence[Mapping[str, str]]:
 
 
 def test_brute_force_measures_every_legal_combination(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = words(model, "-cores", "1-2", "-mos", "2", "-batchsize", "3", "-instances", "2", "-list-configs")
+    argv = words(model, "-cores", "1-2", "-mos", "2,4", "-batchsize", "3", "-instances", "2", "-list-configs")
     assert run(["model_configurator.py", *argv, "-save-config", "space.csv"]) == 0
     told = capsys.readouterr().out
     rows = results()
@@ -71,6 +71,10 @@ def test_brute_force_measures_every_legal_combination(model: Path, capsys: pytes
     }  # fmt: skip
     assert all(float(r["infPerSec"]) > 0 and r["simulated"] == "yes" for r in rows)
     assert "Simulated card" in told
+    assert "No combination has mos 4: " in told and "mos 2:" not in told
+    assert "ols=compiler-default" in told and "ols=0" not in told
+    (row,) = parse_log(told).results
+    assert (row.point.ols, row.point.batch) == (0, 3) and "[0]" not in told
     assert told.count("- [INFO]: Compiling :") == 1
     assert not Path("model_configurator_output/compiled_models").exists()
     saved = Path("space.csv").read_text()

@@ -226,7 +226,7 @@ def _compile(shop: Workshop, points: Sequence[Point]) -> None:
 def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
     """The points of a brute-force search, listed and saved as asked."""
     from infertune.cli.output import write_result
-    from infertune.targets.qaic.configurator.combinations import combinations, configs_text, read_configs
+    from infertune.targets.qaic.configurator.combinations import combinations, configs_text, left_out, read_configs
     from infertune.targets.qaic.configurator.wording import search_point
 
     fixed = {**dict(request.fixed), "set_size": request.set_size}
@@ -236,6 +236,8 @@ def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
         points = read_configs(request.load_configs, space, fixed)
     else:
         points = combinations(space, {**dict(request.lists), **dict(request.added), **profiles}, fixed)
+    for line in left_out(space, {} if request.load_configs else dict(request.lists), points):
+        shop.say(line)
     request.feeding.check(_batches([point["batch"] for point in points]))
     if request.save_config:
         write_result(Path(request.save_config), configs_text(points))

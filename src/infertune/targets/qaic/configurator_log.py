@@ -10,19 +10,21 @@ from infertune.targets.qaic.parse import complete_lines
 _EVALUATING = "Evaluating the following SearchPoints: "
 _STARTING = re.compile(r"Running optimization algorithm from initial values?: (.*)")
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) - \[(\w+)\]: (.*)")
-_POINT = re.compile(
-    r"\(cores=(\d+), mos=\[([\d, ]+)\], ols=(\d+), batchSize=(\d+), instances=(\d+)(?:, setSize=(\d+))?\)"
-)
+_MOS, _OLS = r"(\[[\d, ]+\]|compiler-default)", r"(\d+|compiler-default)"
+_POINT = re.compile(rf"\(cores=(\d+), mos={_MOS}, ols={_OLS}, batchSize=(\d+), instances=(\d+)(?:, setSize=(\d+))?\)")
 _STATUS = "SUCCESS|CONSTRAIN_FAILURE|NUMERICAL_FAILURE|EXCEED_MAX_ITER|EXCEED_MAX_EVAL|UNKNOWN_ERROR"
 _RESULT = re.compile(
-    rf"\s*\d*\s*({_STATUS})\s+(\(.*?\))\s+(\d+)\s+\[([\d, ]+)\]\s+(\d+)\s+(\d+)\s+(\d+)"
+    rf"\s*\d*\s*({_STATUS})\s+(\(.*?\))\s+(\d+)\s+{_MOS}\s+{_OLS}\s+(\d+)\s+(\d+)"
     r"(?:\s+(\d+))?\s+(\d+(?:\.\d+)?)\s*"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPoint:
-    """A point in the configurator's own terms; ``set_size`` 0 where the tool does not tell it."""
+    """A point in the configurator's own terms; ``set_size`` 0 where the tool does not tell it.
+
+    ``mos`` and ``ols`` are 0 where they were left to the compiler.
+    """
 
     cores: int
     mos: int
@@ -73,12 +75,17 @@ def search_points(text: str) -> tuple[SearchPoint, ...]:
 def _point(cores: str, mos: str, ols: str, batch: str, instances: str, set_size: str | None) -> SearchPoint:
     return SearchPoint(
         cores=int(cores),
-        mos=int(mos.split(",", maxsplit=1)[0]),
-        ols=int(ols),
+        mos=_number(mos.strip("[]").split(",", maxsplit=1)[0]),
+        ols=_number(ols),
         batch=int(batch),
         instances=int(instances),
         set_size=int(set_size or 0),
     )
+
+
+def _number(text: str) -> int:
+    """0 where it was left to the compiler."""
+    return int(text) if text.isdecimal() else 0
 
 
 def _row(match: re.Match[str]) -> ResultRow:

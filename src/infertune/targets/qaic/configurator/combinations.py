@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +45,15 @@ def combinations(space: Space, lists: Mapping[str, Sequence[Value]], fixed: Mapp
         why = next(iter(judged.values()))
         raise UsageError("no-combination", f"no combination of the lists is legal: {why}", hint="change the lists")
     return legal
+
+
+def left_out(space: Space, lists: Mapping[str, Sequence[Value]], points: Sequence[Point]) -> Iterator[str]:
+    """A line for every value of the lists that no point has, with the rule that it breaks beside the first point."""
+    for knob, wanted in lists.items():
+        for value in wanted:
+            if all(point[knob] != value for point in points):
+                why = space.why_illegal(points[0].but(**{knob: value}))
+                yield f"No combination has {knob} {value}" + (f": {why}" if why else "")
 
 
 def rebatched(space: Space) -> Space:

@@ -30,6 +30,7 @@ LISTS: Mapping[str, str] = {
 }
 """Flags whose values a brute-force search combines -> knobs."""
 
+_FROM_ONE = ("-cores", "-mos", "-ols", "-batchsize", "-instances")
 _SWITCHES = (
     "-multicast-weights", "-convert-to-fp16", "-enable-depth-first", "-compile-only", "-retain-binaries",
     "-list-configs", "-h -help",
@@ -193,13 +194,13 @@ def _symbol(text: str) -> tuple[str, int]:
 def numbers(text: str, name: str) -> tuple[int, ...]:
     """``1-4,8,12`` as numbers. Raises `UsageError`."""
     found: list[int] = []
+    least = 1 if name in _FROM_ONE else 0
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if not match or low > high or high > 10_000:
-            raise UsageError(
-                "usage", f"`{quoted(text)}` is no list for {name}", hint="write lists such as 1-4,8,12, up to 10000"
-            )
+        if not match or not least <= low <= high <= 10_000:
+            hint = f"write lists such as 1-4,8,12, of {least} to 10000"
+            raise UsageError("usage", f"`{quoted(text)}` is no list for {name}", hint=hint)
         found.extend(range(low, high + 1))
     return tuple(dict.fromkeys(found))
 

@@ -20,10 +20,7 @@ COMPILER_DEFAULT = "compiler-default"
 
 
 def _named(point: Point, knob: str, name: str) -> str:
-    value = point.number(knob)
-    if knob == "mos":
-        return f"mos={COMPILER_DEFAULT}" if value == 0 else f"mos=[{value}]"
-    return f"{name}={value}"
+    return f"{name}={_shown(point, knob)}"
 
 
 def compiler_params(point: Point) -> str:
@@ -91,7 +88,7 @@ def result_table(rows: Sequence[Row], objective: str, *, set_sizes: bool) -> str
 
 
 def _shown(point: Point, knob: str) -> str:
-    return f"[{point.number('mos')}]" if knob == "mos" else str(point.number(knob))
+    return cell(point, knob) or COMPILER_DEFAULT
 
 
 def clock_text(seconds: float) -> str:
