@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from infertune.build.cache import ArtifactCache
-from infertune.core import history
+from infertune.cli.live import Progress
+from infertune.core import history, words
 from infertune.core.answer import answer
 from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
@@ -30,11 +31,12 @@ from infertune.core.records import (
     Round,
 )
 from infertune.core.space import Point
+from infertune.study.journal import Journal
 from infertune.study.question import Setting, chosen_targets, make_setting
 from infertune.study.tuning import run
 from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor, Rate, never
-from infertune.testing.records import a_model
+from infertune.testing.records import a_model, a_point, a_question
 from infertune.testing.store import MemoryStore
 
 
@@ -194,6 +196,15 @@ def test_a_finished_study_answers_at_once_and_a_larger_budget_extends_it(tmp_pat
     assert len(screened(lab.entries)) == 12
     assert len(lab.events(Decided)) == 2
     assert answer(lab.entries).confirmed
+
+
+def test_a_resumed_study_names_its_points_as_the_first_command_did() -> None:
+    store, clock, question, point = MemoryStore(), FakeClock(), a_question(), a_point(batch=8)
+    fresh, resumed = (Progress(goal=parse_goal("max throughput"), clock=clock) for _ in range(2))
+    Journal(store, clock, (fresh.on_entry,)).append(question)
+    Journal(store, clock, (resumed.on_entry,))
+    assert resumed.named(point) == fresh.named(point) == words.point(point, question.spaces)
+    assert resumed.named(point) != words.point(point, ())
 
 
 class SlowModel(Laboratory):
