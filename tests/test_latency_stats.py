@@ -164,6 +164,22 @@ def test_missing_cells_do_not_count() -> None:
     assert (found.count, found.values[0]) == (2, 2.0)
 
 
+def test_a_column_without_a_number_is_told_as_such(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    place = COLUMNS.index("enqTimeUs")
+    lines = profile(20).splitlines()
+    rows = [line.split(", ") for line in lines[5:]]
+    path, drawn = tmp_path / "a-latency.txt", tmp_path / "p.svg"
+    path.write_text("\n".join([*lines[:5], *(", ".join([*r[:place], "N/A", *r[place + 1 :]]) for r in rows)]) + "\n")
+    assert main(["latency-stats", str(path), "--picture", str(drawn)]) == 0
+    told = capfd.readouterr()
+    assert "runtime        N/A" in told.out and "nan" not in told.out + drawn.read_text() and not told.err
+    assert not recwarn.list
+    assert main(["latency-stats", str(path), "--json"]) == 0
+    assert set(json.loads(capfd.readouterr().out)[0]["phases"]) == {"device", "kernel driver"}
+
+
 def test_shares_add_up() -> None:
     parts = shares({"a": np.asarray([1.0, 2.0]), "b": np.asarray([4.0, 5.0])})
     assert sum(p.of_whole for p in parts) == pytest.approx(1.0)

@@ -249,6 +249,10 @@ def text(load: Load) -> str:
     lines += [f"left out: {load.dropped} last lines that were cut off"] if load.dropped else []
     lines.append("where the mean goes:")
     lines += [f"  {s.name:<14} {s.mean_ms:10.4f} ms {100 * s.of_whole:6.2f} %" for s in shares(load.phases)]
+    known = {share.name for share in shares(load.phases)}
+    lines += [
+        f"  {name:<14} N/A: a column that it is made of holds no number" for name in load.phases if name not in known
+    ]
     if load.little is not None:
         lines.append(_little_text(load.little))
     if load.simulated:

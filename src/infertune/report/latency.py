@@ -84,8 +84,9 @@ class Share:
 
 
 def shares(phases: Columns) -> tuple[Share, ...]:
-    """The mean of every phase; together they are the mean of the whole."""
-    means = {name: float(np.nanmean(samples)) if len(samples) else 0.0 for name, samples in phases.items()}
+    """The mean of every phase that has a number; together they are the mean of the whole where all have."""
+    known = {name: samples[~np.isnan(samples)] for name, samples in phases.items()}
+    means = {name: float(samples.mean()) for name, samples in known.items() if len(samples)}
     whole = sum(means.values())
     return tuple(Share(name=n, mean_ms=m, of_whole=m / whole if whole else 0.0) for n, m in means.items())
 
