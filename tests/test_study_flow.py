@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from infertune.build.cache import ArtifactCache
 from infertune.cli.live import Progress
@@ -200,9 +201,10 @@ def test_a_finished_study_answers_at_once_and_a_larger_budget_extends_it(tmp_pat
 
 def test_a_resumed_study_names_its_points_as_the_first_command_did() -> None:
     store, clock, question, point = MemoryStore(), FakeClock(), a_question(), a_point(batch=8)
-    fresh, resumed = (Progress(goal=parse_goal("max throughput"), clock=clock) for _ in range(2))
-    Journal(store, clock, (fresh.on_entry,)).append(question)
-    Journal(store, clock, (resumed.on_entry,))
+    fresh, resumed = (Progress(goal=parse_goal("max throughput")) for _ in range(2))
+    console = Console(quiet=True)
+    Journal(store, clock, (lambda entry: fresh.tell(entry, console),)).append(question)
+    Journal(store, clock, (lambda entry: resumed.tell(entry, console),))
     assert resumed.named(point) == fresh.named(point) == words.point(point, question.spaces)
     assert resumed.named(point) != words.point(point, ())
 
