@@ -251,6 +251,24 @@ def test_drift_makes_each_run_slower(bench: Bench, program: Path) -> None:
     assert rates[0] > rates[1] > rates[2]
 
 
+def test_a_reset_card_counts_its_runs_for_faults_anew(bench: Bench, program: Path) -> None:
+    fault = "card-error@after=2"
+    assert bench.call(query.main, ["-s"]) == 0
+    for _ in range(2):
+        assert [bench.run(program, "-n", "1", faults=fault) for _ in range(3)] == [0, 0, 1]
+        assert bench.run(program, "-n", "1") == 1  # it stays broken
+        assert bench.call(query.main, ["-s"]) == 0
+        assert bench.call(query.main, ["-q"], faults=fault) == 0 and "Status:Ready" in bench.out
+
+
+def test_installing_again_resets_the_cards(tmp_path: Path) -> None:
+    install(tmp_path)
+    tree = Tree(tmp_path)
+    assert [tree.count_run(0).since_reset for _ in range(2)] == [0, 1]
+    install(tmp_path)
+    assert (tree.card(0).since_reset, tree.card(0).runs) == (0, 2)
+
+
 def test_a_neighbour_is_met_now_and_then(bench: Bench, program: Path) -> None:
     rates = []
     for _ in range(12):

@@ -15,7 +15,7 @@ from infertune.core.errors import CreateError, UsageError, nearest, quoted
 from infertune.edge.files import ensure_folder
 from infertune.targets.qaic.sdk import MARKER, NEW, OLD, marked
 from infertune.targets.qaic.sim.programs.faults import parse_faults
-from infertune.targets.qaic.sim.programs.tree import FORMAT, KINDS, Settings
+from infertune.targets.qaic.sim.programs.tree import FORMAT, KINDS, Settings, Tree
 
 PROGRAMS = {
     "exec/qaic-exec": "compiler",
@@ -61,7 +61,8 @@ def install(
     generation: str = NEW,
     faults: str = "",
 ) -> Settings:
-    """Write the tree into ``folder``, which is empty, new, or an earlier one of these (its state is kept).
+    """Write the tree into ``folder``, which is empty, new, or an earlier one of these (its state is kept, its cards are
+    reset).
 
     Raises `UsageError` (``unknown-card``, ``unknown-fault``, ...) and `CreateError`.
     """
@@ -77,6 +78,8 @@ def install(
     )  # fmt: skip
     _ours(ensure_folder(folder, "the simulated SDK"))
     _write_tree(folder, settings)
+    for qid in settings.qids:
+        Tree(folder).reset(qid)
     return settings
 
 

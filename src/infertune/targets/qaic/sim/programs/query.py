@@ -59,14 +59,14 @@ def _tell(world: World, line: Line, told: dict[int, dict[str, str]]) -> int:
 
 def _reset(world: World) -> int:
     for qid in world.settings.qids:
-        world.tree.set_status(qid, READY)
+        world.tree.reset(qid)
     return 0
 
 
 def status(world: World, qid: int) -> str:
     """A fault without a condition on runs shows before anything ran; one with it when that many runs were seen."""
     state = world.tree.card(qid)
-    broken = world.luck(qid=qid, run=state.runs).has("card-error")
+    broken = world.luck(qid=qid, run=state.since_reset).has("card-error")
     return ERROR if broken else state.status
 
 

@@ -104,12 +104,14 @@ def _prepared(world: World, line: Line) -> Run:
         raise Misuse(f"{NAME}: --aic-profiling-type needs --aic-profiling-out-dir")
     if qid not in world.settings.qids:
         raise Stop(f"Error: Device not found: QID {qid}")
-    number = world.tree.count_run(qid)
+    before = world.tree.count_run(qid)
     luck = world.luck(
         qid=qid, cores=program.how.cores, mos=program.how.mos, ols=program.how.ols, batch=program.batch,
-        instances=instances, set_size=set_size, run=number,
+        instances=instances, set_size=set_size, run=before.since_reset,
     )  # fmt: skip
-    return Run(line=line, program=program, qid=qid, instances=instances, set_size=set_size, number=number, luck=luck)
+    return Run(
+        line=line, program=program, qid=qid, instances=instances, set_size=set_size, number=before.runs, luck=luck
+    )
 
 
 def _load(folder: str) -> Program:
@@ -173,7 +175,7 @@ def slowed(run: Run, ideal: Forecast, seed: int, rng: np.random.Generator) -> Fo
     """The forecast as this card runs it this time: the card's own speed, noise, and the faults that cost speed."""
     own = np.random.default_rng([seed, run.qid]).standard_normal() if run.qid else 0.0
     factor = np.exp(CARD_SPREAD * own + RUN_SPREAD * rng.standard_normal())
-    factor *= (1.0 + run.luck.share("drift")) ** -run.number
+    factor *= (1.0 + run.luck.share("drift")) ** -run.luck.facts["run"]
     meets, costs = rng.random(), rng.uniform(1.1, 1.5)
     if meets < run.luck.share("noisy-neighbour"):
         factor /= costs

@@ -14,7 +14,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardState:
+    """``reset_at``: how many of its ``runs`` there were when it was reset last."""
+
     status: str = READY
     runs: int = 0
+    reset_at: int = 0
+
+    @property
+    def since_reset(self) -> int:
+        return self.runs - self.reset_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,18 +127,24 @@ class Tree:
             return CardState()
 
     def write_card(self, qid: int, state: CardState) -> None:
-        self._write(self.state / f"card-{qid}.json", {"status": state.status, "runs": state.runs})
+        self._write(self.state / f"card-{qid}.json", asdict(state))
 
     def set_status(self, qid: int, status: str) -> None:
         with self.locked():
-            self.write_card(qid, CardState(status=status, runs=self.card(qid).runs))
+            self.write_card(qid, replace(self.card(qid), status=status))
 
-    def count_run(self, qid: int) -> int:
-        """The number of this run on the card, from 0."""
+    def reset(self, qid: int) -> None:
+        """Ready, and as if it had not run anything yet for what faults count."""
+        with self.locked():
+            runs = self.card(qid).runs
+            self.write_card(qid, CardState(runs=runs, reset_at=runs))
+
+    def count_run(self, qid: int) -> CardState:
+        """The card before this run."""
         with self.locked():
             before = self.card(qid)
-            self.write_card(qid, CardState(status=before.status, runs=before.runs + 1))
-            return before.runs
+            self.write_card(qid, replace(before, runs=before.runs + 1))
+            return before
 
     def count_compile(self) -> int:
         """The number of this compile in the tree, from 0."""
