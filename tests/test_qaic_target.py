@@ -118,6 +118,7 @@ def test_cards_are_found_and_known_as_simulated(model: Model) -> None:
     found = devices()
     assert [d.name for d in found] == ["qid0", "qid1"]
     assert all(d.simulated and d.health == "ready" and d.units == 16 for d in found)
+    assert found[0].precisions == ("f16",)  # its compiler takes no profile, which int8 needs
     assert dict(found[0].facts)["sku"] == "PCIe Pro"
     assert "simulation" in dict(found[0].versions)
     check_space(QAIC.space(model, found[0], parse_goal("min latency")))

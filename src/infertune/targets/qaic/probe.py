@@ -15,6 +15,7 @@ from infertune.targets.qaic.start import start
 
 QUERY_S = 60.0
 PRECISIONS = ("f16", "int8")
+SIMULATED_PRECISIONS = PRECISIONS[:1]
 MOST_TEXT = 1 << 22
 
 
@@ -78,18 +79,18 @@ def qid_of(device: str) -> int:
 
 
 def device_of(card: parse.Card, sdk: Sdk) -> Device:
-    sku = card.text("Sku Type")
+    sku, simulated = card.text("Sku Type"), sdk.simulated or card.simulated
     return Device(
         name=device_name(card.qid),
         target="qaic",
         title=f"Cloud AI 100 {sku.removeprefix('PCIe ')}".strip(),
         units=card.nsps,
         memory_bytes=card.memory_bytes,
-        precisions=PRECISIONS,
+        precisions=SIMULATED_PRECISIONS if simulated else PRECISIONS,
         versions=_versions(card, sdk),
         health=parse.health(card),
         facts=_facts(card),
-        simulated=sdk.simulated or card.simulated,
+        simulated=simulated,
     )
 
 
