@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ from infertune.build.pool import RESERVE_BYTES, BuildTask, build_all, build_one
 from infertune.core.errors import StorageError
 from infertune.core.keys import digest
 from infertune.core.records import Artifact, BuildJob, Built, Failed, Found, Job, Reply, Saved
+from infertune.core.seams import Done
 from infertune.core.space import Point
+from infertune.edge.crew import ThreadCrew
+from infertune.edge.shell import LocalShell
 from infertune.testing.clock import FakeClock
 from infertune.testing.records import a_model, a_point
 
@@ -152,6 +156,46 @@ def test_stopping_early_starts_no_more_builds(cache: ArtifactCache) -> None:
     results.close()  # type: ignore[attr-defined]
     assert isinstance(first.outcome, Artifact)
     assert sum(builder.built.values()) < 299
+
+
+class Endless:
+    """Builds that are half done and then wait for a program that does not end; a quick one for batch 1."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        assert isinstance(job, BuildJob)
+        (Path(job.into) / "half").write_text("half")
+        if job.point["batch"] == 1:
+            assert self.begun.wait(60)
+            return Saved(files=("half",))
+        self.begun.set()
+        done = LocalShell().run(["sleep", "30"], timeout_s=timeout_s, log=os.path.join(job.into, "log.txt"))
+        return Failed(stage="build", kind="timeout", message="") if done.timed_out else Saved(files=("half",))
+
+
+def test_stopping_early_ends_the_builds_that_run_and_leaves_nothing_of_them(cache: ArtifactCache) -> None:
+    results = build_all([task(1), task(2)], Endless(), cache, workers=2, clock=FakeClock())
+    assert isinstance(next(results).outcome, Artifact)
+    assert isinstance(results, Iterator)
+    results.close()  # type: ignore[attr-defined]
+    assert cache.find(task(2).key) is None
+    assert not list(cache.root.glob("v1/scratch/*"))
+
+
+def test_a_crew_that_is_closed_ends_its_programs(tmp_path: Path) -> None:
+    begun = threading.Event()
+
+    def sleep() -> Done:
+        begun.set()
+        return LocalShell().run(["sleep", "30"], timeout_s=60.0, log=str(tmp_path / "log.txt"))
+
+    crew = ThreadCrew(1)
+    sleeping = crew.submit(sleep)
+    assert begun.wait(60)
+    crew.close()
+    assert sleeping.result().timed_out
 
 
 def test_a_disk_without_room_is_named_before_any_work(cache: ArtifactCache) -> None:

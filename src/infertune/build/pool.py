@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
+from functools import partial
 
 from infertune.build.cache import ArtifactCache
 from infertune.core.errors import StorageError
@@ -12,6 +13,7 @@ from infertune.core.records import Artifact, BuildJob, Built, Failed, Feed, Mode
 from infertune.core.seams import Clock, Executor
 from infertune.core.space import Point
 from infertune.core.subjects import SEEDED
+from infertune.edge.crew import ThreadCrew
 from infertune.edge.files import ensure_folder, free_bytes
 
 RESERVE_BYTES = 256 * 2**20
@@ -83,7 +85,7 @@ def build_all(
 
     Tasks of equal key are built once: the first to come is yielded with its cost, the others with the same outcome at
     no cost. Failures that crowding explains (`CROWDED`) are tried again one at a time, after all others. Closing the
-    iterator early starts no further builds and waits for those that run.
+    iterator early starts no further builds and ends those that run.
     """
     by_key: dict[str, list[BuildTask]] = {}
     for task in tasks:
@@ -104,15 +106,15 @@ def build_all(
 def _side_by_side(
     tasks: Sequence[BuildTask], executor: Executor, cache: ArtifactCache, workers: int, clock: Clock
 ) -> Iterator[tuple[BuildTask, Built]]:
-    pool = ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="build")
+    crew = ThreadCrew(workers)
     try:
         running: dict[Future[Built], BuildTask] = {
-            pool.submit(build_one, task, executor, cache, clock): task for task in tasks
+            crew.submit(partial(build_one, task, executor, cache, clock)): task for task in tasks
         }
         for future in as_completed(running):
             yield running[future], future.result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        crew.close()
 
 
 def _shared(built: Built, same: Sequence[BuildTask]) -> Iterator[Built]:

@@ -161,4 +161,4 @@ class Crew(Protocol):
         """Return when at least one of ``pending`` is done."""
 
     def close(self) -> None:
-        """Begin nothing more; wait for what was begun."""
+        """Begin nothing more; give up what was begun."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
+
+from infertune.edge.process import give_up_on
 
 T = TypeVar("T")
 
@@ -13,7 +16,10 @@ class ThreadCrew:
     """`seams.Crew` of at most ``hands`` threads."""
 
     def __init__(self, hands: int) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=max(1, hands), thread_name_prefix="crew")
+        self._end = os.eventfd(0)
+        self._pool = ThreadPoolExecutor(
+            max_workers=max(1, hands), thread_name_prefix="crew", initializer=give_up_on, initargs=(self._end,)
+        )
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         return self._pool.submit(work)
@@ -22,4 +28,7 @@ class ThreadCrew:
         wait(pending, return_when=FIRST_COMPLETED)
 
     def close(self) -> None:
+        """Programs that still run are killed, so that this takes no longer than cleaning up after them."""
+        os.eventfd_write(self._end, 1)
         self._pool.shutdown(wait=True, cancel_futures=True)
+        os.close(self._end)

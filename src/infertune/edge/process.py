@@ -7,6 +7,7 @@ import ctypes
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Iterable
 
@@ -15,6 +16,7 @@ import psutil
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _EXIT_GRACE_S = 5.0
+_thread = threading.local()
 
 
 def _prctl(option: int, value: int) -> None:
@@ -68,8 +70,16 @@ def marked(variable: str, value: str) -> list[psutil.Process]:
     return found
 
 
+def give_up_on(descriptor: int) -> None:
+    """From now on this thread waits for no child any longer once ``descriptor`` can be read."""
+    _thread.ends = [descriptor]
+
+
 def wait_for_exit(pid: int, timeout_s: float) -> bool:
-    """True when the child ``pid`` ends within ``timeout_s`` (it stays a zombie for its owner to reap)."""
+    """True when the child ``pid`` ends within ``timeout_s`` (it stays a zombie for its owner to reap).
+
+    False at once where the thread has been told to give up (`give_up_on`).
+    """
     deadline = time.monotonic() + timeout_s
     try:
         descriptor = os.pidfd_open(pid)
@@ -79,9 +89,9 @@ def wait_for_exit(pid: int, timeout_s: float) -> bool:
 
     try:
         while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([descriptor], [], [], left)
+            ready, _, _ = select.select([descriptor, *getattr(_thread, "ends", [])], [], [], left)
             if ready:
-                return True
+                return descriptor in ready
         return False
     finally:
         os.close(descriptor)

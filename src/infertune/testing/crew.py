@@ -87,8 +87,7 @@ class VirtualCrew:
             work.settle()
 
     def close(self) -> None:
-        self.clock.reach(max((w.end_ns for w in self._under_way), default=0))
-        self._settle()
+        self._under_way.clear()
 
 
 def _done(work: Callable[[], T], future: Future[T]) -> Callable[[], None]:
