@@ -23,6 +23,7 @@ from infertune.core.records import (
     Conditions,
     Entry,
     Failed,
+    FailureStage,
     Fidelity,
     InferJob,
     Job,
@@ -36,6 +37,7 @@ from infertune.core.seams import Executor
 from infertune.core.space import Point
 from infertune.edge.clock import MonotonicClock
 from infertune.measure.again import LATER
+from infertune.measure.plan import OVERTIME_S
 from infertune.prepare.load import describe
 from infertune.study.pipeline import Staff
 from infertune.study.question import chosen_targets, make_setting
@@ -75,6 +77,7 @@ class Lab:
         self,
         trials: int = 12,
         *,
+        budget_s: float = 2000.0,
         search_only: bool = True,
         executor: Executor | None = None,
         strategy: str = "auto",
@@ -97,7 +100,7 @@ class Lab:
             executor,
             self.clock,
             self.cache,
-            budget_s=2000.0,
+            budget_s=budget_s,
             max_trials=trials,
             stop=lambda: search_only and self.searched(trials),
             staff=Staff(crew=self.crew, builders=BUILDERS),
@@ -314,6 +317,35 @@ def test_after_a_reset_the_same_command_goes_on(tmp_path: Path, monkeypatch: pyt
     asked = [p for e in entries if isinstance(e.event, Round) for p in e.event.points]
     assert len(asked) == len(set(asked)) == 12
     assert {x.point for x in launches(entries, "screen")} == set(asked)
+
+
+class Hanging:
+    """An executor on which the ``nth`` job of a kind does not end before its time is over."""
+
+    def __init__(self, inner: Executor, clock: VirtualClock, kind: type[BuildJob | MeasureJob], nth: int) -> None:
+        self._inner, self._clock, self._kind, self._left = inner, clock, kind, nth
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        counts = target == "qaic" and isinstance(job, self._kind)
+        self._left -= counts
+        if self._left or not counts:
+            return self._inner.run(target, job, timeout_s=timeout_s)
+        self._clock.sleep(timeout_s)
+        stage: FailureStage = "build" if self._kind is BuildJob else "measure"
+        return Failed(stage=stage, kind="timeout", message=f"no result within {timeout_s:.0f} s")
+
+
+@pytest.mark.parametrize(("kind", "nth"), [(BuildJob, 1), (BuildJob, 2), (MeasureJob, 1)])
+def test_what_hangs_costs_a_study_neither_its_budget_nor_its_confirmation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[BuildJob | MeasureJob], nth: int
+) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    hanging = Hanging(SimulatedExecutor(lab.clock), lab.clock, kind, nth)
+    entries = lab.run(budget_s=100.0, search_only=False, executor=hanging)
+    assert entries[-1].at_s <= 100.0 + OVERTIME_S
+    assert answer(entries).confirmed
+    outcomes = [e.event.outcome for e in entries if isinstance(e.event, Built | Launch)]
+    assert any(isinstance(outcome, Failed) and outcome.kind == "timeout" for outcome in outcomes)
 
 
 class Meeting:

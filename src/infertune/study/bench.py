@@ -76,11 +76,11 @@ class Bench:
         weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         self._references: dict[int, str | Failed] = {}
 
-    def artifact(self, point: Point) -> Artifact | Failed:
+    def artifact(self, point: Point, *, most_s: float = BUILD_TIMEOUT_S) -> Artifact | Failed:
         """The point's artifact: known in this run, found in the cache, or built now."""
         key = self._key(point)
         if key not in self._artifacts:
-            self.build([point])
+            self.build([point], most_s=most_s)
         return self._artifacts[key]
 
     def knows(self, points: Sequence[Point]) -> bool:
@@ -137,7 +137,7 @@ class Bench:
 
         What takes longer than ``most_s`` seconds, or than `launch_timeout_s`, has failed.
         """
-        artifact = self.artifact(point)
+        artifact = self.artifact(point, most_s=min(most_s, BUILD_TIMEOUT_S))
         if isinstance(artifact, Failed):
             self.record_failed_build(point, artifact)
             return None

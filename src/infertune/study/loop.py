@@ -297,9 +297,19 @@ class Loop:
 
     def _most_build_s(self) -> float:
         """Once there is something to answer with, no build may take more than half of what is left for searching."""
-        if not self.scores():
-            return BUILD_TIMEOUT_S
-        return min(BUILD_TIMEOUT_S, max(LEAST_BUILD_S, (self.left_s - self.reserve_s()) / 2))
+        return self.most_build_s(0.5 if self.scores() else 1.0)
+
+    def most_build_s(self, share: float = 1.0) -> float:
+        """A build that hangs must leave the time for confirmation; ``share`` of what searching has left."""
+        return min(BUILD_TIMEOUT_S, max(LEAST_BUILD_S, share * self.searching_s()))
+
+    def most_screen_s(self) -> float:
+        """A launch that hangs on a card must leave the time for others."""
+        return max(LEAST_LAUNCH_S, self.searching_s() / 2)
+
+    def searching_s(self) -> float:
+        """What is left of the time for searching."""
+        return self.left_s - self.reserve_s()
 
     # ------------------------------------------------------------ blocks
 

@@ -21,9 +21,9 @@ from infertune.core.seams import Crew
 from infertune.core.space import Point
 from infertune.edge.crew import ThreadCrew
 from infertune.edge.host import read_host
-from infertune.study.bench import BUILD_TIMEOUT_S, GIVE_UP, device_lost
+from infertune.study.bench import GIVE_UP, device_lost
 from infertune.study.checking import doubtful_leader
-from infertune.study.loop import LEAST_BUILD_S, NOTHING_LEFT, Loop
+from infertune.study.loop import NOTHING_LEFT, Loop
 from infertune.study.twins import Card, calibrate, cards, rescaled
 
 _log = logging.getLogger(__name__)
@@ -31,6 +31,10 @@ _log = logging.getLogger(__name__)
 BLIND = 1 / 3
 """Where trials are counted, the most of those still to be measured that may be chosen before the others are known: with
 eighteen of forty under way, the better half of a search would be chosen by what the worse half taught."""
+
+
+LONG = 1 / 2
+"""A build that took this part of the study so far and came to no end has failed, even if searching ends with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,14 @@ class Step:
     def fits(self, card: Card) -> bool:
         """The first card of a kind stands for all when speeds drift or outputs are checked."""
         return card.runs(self.point) and (card.first or self.purpose == "screen")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A step whose artifact is being built, since which second of the study."""
+
+    step: Step
+    began_s: float
 
 
 @dataclass(slots=True)
@@ -71,7 +83,7 @@ class Pipeline:
     builders: int
     lanes: list[Lane] = field(default_factory=list)
     queue: list[Step] = field(default_factory=list)
-    building: dict[Future[Built], Step] = field(default_factory=dict)
+    building: dict[Future[Built], Build] = field(default_factory=dict)
     measuring: dict[Future[Launch | Checked], Lane] = field(default_factory=dict)
 
     def search(self) -> str:
@@ -94,6 +106,7 @@ class Pipeline:
             if not why:
                 self._start()
             if not self._under_way() or (why and not self.measuring):
+                self._cut()
                 self._settle_refusals()
                 return why or NOTHING_LEFT
             self.crew.wait([*self.measuring] if why else self._under_way())
@@ -138,7 +151,8 @@ class Pipeline:
         return [*self.building, *self.measuring]
 
     def _pending(self) -> list[Step]:
-        return [*self.queue, *self.building.values(), *(lane.now for lane in self.measuring.values() if lane.now)]
+        building = [build.step for build in self.building.values()]
+        return [*self.queue, *building, *(lane.now for lane in self.measuring.values() if lane.now)]
 
     def _ask(self) -> bool:
         """Have the next likely points in the queue; False when the strategy offers none."""
@@ -178,19 +192,13 @@ class Pipeline:
                 self._build(step)
 
     def _being_built(self, point: Point) -> bool:
-        return any(self.loop.bench.same_build(point, other.point) for other in self.building.values())
+        return any(self.loop.bench.same_build(point, other.step.point) for other in self.building.values())
 
     def _build(self, step: Step) -> None:
         self.loop.on_phase("build", self.loop.named(step.point))
-        limit = self._most_build_s()
-        self.building[self.crew.submit(partial(self.loop.bench.build_alone, step.point, limit))] = step
+        build = partial(self.loop.bench.build_alone, step.point, self.loop.most_build_s())
+        self.building[self.crew.submit(build)] = Build(step, self.loop.journal.elapsed_s)
         self.queue.remove(step)
-
-    def _most_build_s(self) -> float:
-        """Until there is something to answer with, as long as it takes; then no longer than searching may last."""
-        if not self.loop.scores():
-            return BUILD_TIMEOUT_S
-        return min(BUILD_TIMEOUT_S, max(LEAST_BUILD_S, self.loop.left_s - self.loop.reserve_s()))
 
     def _measure_next(self, lane: Lane) -> None:
         """The first step in the queue whose artifact is there; points whose build failed are recorded and passed."""
@@ -216,23 +224,35 @@ class Pipeline:
             return partial(bench.compared, step.point)
         self.loop.on_phase("search", self.loop.named(step.point))
         there = replace(step.point, device=card.device)
-        return partial(bench.measure, there, artifact, step.purpose, 0, self.loop.plans.screen)
+        plan, most_s = self.loop.plans.screen, self.loop.most_screen_s()
+        return partial(bench.measure, there, artifact, step.purpose, 0, plan, most_s=most_s)
 
     # ------------------------------------------------------------ taking in
 
     def _take_in(self) -> None:
         for built in [future for future in self.building if future.done()]:
-            self._built(self.building.pop(built), built.result())
+            self._built(self.building.pop(built).step, built.result())
         for measured in [future for future in self.measuring if future.done()]:
             self._measured(self.measuring.pop(measured), measured.result())
 
     def _built(self, step: Step, built: Built) -> None:
-        late = self.loop.left_s <= self.loop.reserve_s()
-        if late and isinstance(built.outcome, Failed) and built.outcome.kind == "timeout":
-            return  # cut by the end of searching, which says nothing about the point
-        self.loop.bench.keep(built)
+        if not self._cut_short(built):
+            self.loop.bench.keep(built)
         if not isinstance(built.outcome, Failed):
             self.queue.insert(0, step)
+
+    def _cut_short(self, built: Built) -> bool:
+        """Whether the end of searching cut a build that had little time, which says nothing about the point."""
+        if not isinstance(built.outcome, Failed) or built.outcome.kind != "timeout":
+            return False
+        return self.loop.searching_s() <= 0.0 and built.wall_s < LONG * self.loop.journal.elapsed_s
+
+    def _cut(self) -> None:
+        """The time for searching is over: nobody waits for what is still being built."""
+        for build in [] if self.loop.stop() else self.building.values():
+            wall_s = self.loop.journal.elapsed_s - build.began_s
+            failed = Failed(stage="build", kind="timeout", message=f"no result within {wall_s:.0f} s")
+            self._built(build.step, Built(point=build.step.point, outcome=failed, wall_s=wall_s))
 
     def _measured(self, lane: Lane, found: Launch | Checked) -> None:
         step, lane.now = lane.now, None

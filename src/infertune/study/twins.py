@@ -74,7 +74,7 @@ def _common_point(space: Space) -> Point:
 def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None:
     """Measure one point on all cards of a group side by side, and record how they compare with the first."""
     point = _common_point(first.space)
-    artifact = loop.bench.fetch(point)
+    artifact = loop.bench.fetch(point, most_s=loop.most_build_s())
     if isinstance(artifact, Failed):
         _log.warning("only %s measures: the point to compare it with its twins cannot be built", first.device)
         return
@@ -94,11 +94,11 @@ def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None
 
 def _rates(loop: Loop, crew: Crew, point: Point, artifact: Artifact, group: Sequence[Card]) -> dict[str, float]:
     """One launch on each card; samples/s of those that worked."""
-    bench, plan = loop.bench, loop.plans.race
+    plan, most_s = loop.plans.race, loop.most_screen_s()
     begun: dict[str, Future[Launch]] = {}
     for card in group:
         there = replace(point, device=card.device)
-        begun[card.device] = crew.submit(partial(bench.measure, there, artifact, "screen", 0, plan))
+        begun[card.device] = crew.submit(partial(loop.bench.measure, there, artifact, "screen", 0, plan, most_s=most_s))
     while waiting := [future for future in begun.values() if not future.done()]:
         crew.wait(waiting)
     outcomes = {device: future.result().outcome for device, future in begun.items()}
