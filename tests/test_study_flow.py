@@ -209,6 +209,15 @@ def test_a_resumed_study_names_its_points_as_the_first_command_did() -> None:
     assert resumed.named(point) != words.point(point, ())
 
 
+def test_the_same_command_without_trials_goes_on(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    lab.run(max_trials=6)
+    lab.run()
+    assert len(screened(lab.entries)) > 6
+    whole = len(lab.entries)
+    assert len(lab.run(max_trials=6)) == whole
+
+
 class SlowModel(Laboratory):
     """A fifth of a second per sample at best; batches tie, and launches of large ones cost half a minute."""
 

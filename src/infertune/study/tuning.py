@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -203,4 +204,8 @@ def _asks_no_more(journal: Journal, budget_s: float, max_trials: int | None) -> 
     opened = [e.event for e in journal.entries if isinstance(e.event, Opened)]
     if not opened:
         return False
-    return budget_s <= opened[-1].budget_s and (max_trials or 0) <= (opened[-1].max_trials or max_trials or 0)
+    return budget_s <= opened[-1].budget_s and _most(max_trials) <= _most(opened[-1].max_trials)
+
+
+def _most(trials: int | None) -> float:
+    return math.inf if trials is None else trials
