@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,8 @@ from infertune.core.history import confirmations, sample
 from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch
 from infertune.core.space import Point
 from infertune.report.document import baselines
+from infertune.study.hand_over import confirmed_launches
+from infertune.study.study import Study
 from infertune.testing.records import (
     BASELINES,
     a_baseline,
@@ -299,3 +302,13 @@ def test_the_device_is_the_winners() -> None:
     other = replace(asked.devices[1], name="gpu", title="Another")
     found = answer(a_study({FAST: 200.0}, question=replace(asked, devices=(other, *asked.devices))))
     assert found.device is not None and found.device.name == "cpu"
+
+
+def test_a_promise_rests_on_the_launches_of_the_answer(tmp_path: Path) -> None:
+    better = a_point(batch=16)
+    whole = a_study({FAST: 200.0})
+    events: list[Event] = [*(e.event for e in whole), *a_search({better: 300.0}), Decided(finalists=(better,), why="")]
+    finished, extended = (
+        confirmed_launches(Study(folder=tmp_path, entries=tuple(e))) for e in (whole, recorded(events))
+    )
+    assert finished == extended == confirmations(whole)[-1].launches

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from infertune.build.cache import ArtifactCache
 from infertune.build.pool import BuildTask, build_one
-from infertune.core import history, keys
+from infertune.core import choice, keys
 from infertune.core.errors import (
     CreateError,
     DataError,
@@ -55,7 +55,7 @@ def export(study: Study, into: str | Path, *, to: str = DEFAULT, level: str | No
         )
     wanted = find_format(to, answer.winner.target)
     folder = ensure_folder(_free(Path(into)), "the bundle folder")
-    with _bundle(answer, answer.winner, answer.figures, _confirmed(study)) as bundle:
+    with _bundle(answer, answer.winner, answer.figures, confirmed_launches(study)) as bundle:
         start = wanted.write(bundle, folder)
     spoken = answer.words(answer.winner, answer.figures.in_flight)
     write_text(folder / "README.md", readme(bundle, spoken, start))
@@ -89,9 +89,10 @@ def _bare(text: str) -> str:
     return "".join(text.split())
 
 
-def _confirmed(study: Study) -> tuple[Launch, ...]:
-    decided = history.confirmations(study.entries)
-    return decided[-1].launches if decided else ()
+def confirmed_launches(study: Study) -> tuple[Launch, ...]:
+    """The launches that the answer's figures come from."""
+    chosen = choice.choose(choice.read(study.entries)).confirmation
+    return chosen.launches if chosen else ()
 
 
 @contextmanager
