@@ -10,9 +10,12 @@ import pytest
 from commands import infertune
 from infertune.core import history, stats
 from infertune.core.errors import UsageError
+from infertune.core.goal import parse_goal
 from infertune.core.records import Measurement
 from infertune.study.measure import measure
+from infertune.study.serving import closing
 from infertune.study.study import Study
+from infertune.testing.records import a_launch, a_measurement, a_point
 from small_models import write_classifier
 
 EASY = ("--limit", "p99 < 500 ms", "--window", "0.1", "--set", "batch=1")
@@ -48,10 +51,21 @@ def test_a_person_reads_the_answer_in_words(tmp_path: Path, model: Path) -> None
 
 def test_a_limit_that_no_rate_keeps_is_one_error(tmp_path: Path, model: Path) -> None:
     done = infertune(
-        tmp_path, "serve-rate", "m.onnx", "--target", "onnxruntime", "--limit", "p50 < 1 ns", "--window", "0.1"
-    )
+        tmp_path, "serve-rate", "m.onnx", "--target", "onnxruntime", "--limit", "p50 < 1 ns", "--window", "0.1",
+        "-o", "run",
+    )  # fmt: skip
     assert done.returncode == 69
+    closed = history.closed(Study.open(tmp_path / "run").entries)
+    assert closed is not None and closed.status == "nothing_feasible" and "does not hold" in closed.why
     assert [line.split(":")[0] for line in done.stderr.splitlines()[-2:]] == ["error[no-rate]", "hint"]
+
+
+def test_the_closing_line_says_whether_the_limits_were_kept() -> None:
+    goal, kept, broken = parse_goal("max rate, p99 < 50 ms"), a_measurement(100.0, 10.0), a_measurement(100.0, 90.0)
+    runs = {m: [a_launch(a_point(), m, purpose="measure")] * 3 for m in (kept, broken)}
+    assert closing(goal, [(9.0, runs[broken]), (8.0, runs[kept])]) == "three launches kept the limits"
+    failed = closing(goal, [(9.0, runs[broken]), (8.0, runs[broken][:1])])
+    assert failed == "2 rates tried, none kept the limits in three launches"
 
 
 def test_max_rate_is_tuned_for_and_the_winner_served(tmp_path: Path, model: Path) -> None:

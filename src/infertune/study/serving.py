@@ -17,6 +17,7 @@ from infertune.core.load import Arrivals, Load, Probe, keeps_up
 from infertune.core.records import Closed, Failed, Launch, Measurement, Opened, Plan
 from infertune.core.space import Point, Value
 from infertune.core.standing import Standing
+from infertune.core.words import counted
 from infertune.edge.clock import MonotonicClock, wall_clock
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
@@ -192,7 +193,8 @@ def serve_rate(
     """The highest rate at which samples may arrive while ``limit`` holds, such as ``p99 < 50 ms``.
 
     One launch looks for it (`measure.sustain`); launches at that rate must then keep the limits three times in a row,
-    or the rate is lowered by 5 %. Raises `NothingFeasible` where no rate does, `UsageError` for a limit that is none.
+    or the rate is lowered by 5 %, then by twice as much each time (`LESS`). Raises `NothingFeasible` where no rate
+    does, `UsageError` for a limit that is none.
     """
     goal = parse_goal(f"max rate, {limit}")
     load = replace(load_for(goal), arrivals=arrivals, seed=seed)
@@ -223,8 +225,12 @@ def serve_rate(
             plan=serving_plan(goal, load, window_s),
             stop=stop,
         )
-        found, tries = _found(serving, on_phase)
-        journal.append(Closed(status="interrupted" if stop() else "ok", why="three launches kept the limits"))
+        try:
+            found, tries = _found(serving, on_phase)
+        except NothingFeasible as error:
+            journal.append(Closed(status="nothing_feasible", why=error.message))
+            raise
+        journal.append(Closed(status="interrupted" if stop() else "ok", why=closing(goal, tries)))
     return _served(serving, found, tries, Study.open(out))
 
 
@@ -245,6 +251,13 @@ _Try = tuple[float, list[Launch]]
 
 def _all_kept(goal: Goal, runs: Sequence[Launch]) -> bool:
     return len(runs) == CONFIRMATIONS and all(_kept(goal, run) for run in runs)
+
+
+def closing(goal: Goal, tries: Sequence[_Try]) -> str:
+    """What the launches at fixed rates came to, in words."""
+    if tries and _all_kept(goal, tries[-1][1]):
+        return "three launches kept the limits"
+    return f"{counted(len(tries), 'rate')} tried, none kept the limits in three launches"
 
 
 def _served(serving: _Serving, found: Measurement, tries: Sequence[_Try], study: Study) -> Served:
