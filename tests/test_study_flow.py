@@ -189,6 +189,21 @@ def test_a_point_that_a_crash_left_built_is_measured_first(tmp_path: Path) -> No
     assert screened(broken.entries) == screened(whole.entries)
 
 
+def test_a_confirmation_that_was_interrupted_goes_on_where_it_ended(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path, noise=0.03)
+    launches = history.launches(Laboratory(tmp_path / "whole", noise=0.03).run(max_trials=8))
+    begun = next(number for number, launch in enumerate(launches) if launch.purpose == "confirm")
+    interrupted = len(lab.run(max_trials=8, stop_after=begun + 10))
+    before = [launch.block for launch in history.launches(lab.entries) if launch.purpose == "confirm"]
+    assert len(before) == 10
+    later = history.launches(lab.run(max_trials=8)[interrupted:])
+    assert {launch.purpose for launch in later} == {"confirm"}
+    assert later[0].block == max(before) + 1
+    found = answer(lab.entries)
+    assert len(history.confirmations(lab.entries)) == 1
+    assert found.confirmed and found.figures is not None and found.figures.launches >= 6
+
+
 def test_a_finished_study_answers_at_once_and_a_larger_budget_extends_it(tmp_path: Path) -> None:
     lab = Laboratory(tmp_path)
     first = len(lab.run(max_trials=6))

@@ -207,6 +207,14 @@ def confirmations(entries: Iterable[Entry]) -> tuple[Confirmation, ...]:
     return tuple(found)
 
 
+def standing_decision(entries: Sequence[Entry]) -> Confirmation | None:
+    """The last decision with its fresh launches; None where points were searched or raced since."""
+    decided = max((at for at, entry in enumerate(entries) if isinstance(entry.event, Decided)), default=len(entries))
+    if any(launch.purpose in ("screen", "race") for launch in launches(entries[decided:])):
+        return None
+    return next(reversed(confirmations(entries)), None)
+
+
 CHOSEN_FROM: tuple[Purpose, ...] = ("screen", "race", "anchor")
 """What launches that take part in choosing are made for; the anchor is a point like others."""
 

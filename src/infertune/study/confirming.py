@@ -31,6 +31,15 @@ def confirm(loop: Loop, raced: Raced, why: str) -> None:
         raced = Raced(finalists=tuple(islice(others, 1)))
 
 
+def unfinished(loop: Loop) -> Raced | None:
+    """The decision whose confirmation was broken off, where nothing was searched or raced since."""
+    decided = history.standing_decision(loop.journal.entries)
+    if decided is None or not all(map(loop.faithful, decided.finalists)):
+        return None
+    short = any(len(_measured(loop, point)) < planning.CONFIRM_BLOCKS for point in decided.finalists)
+    return Raced(finalists=decided.finalists, ties=decided.ties) if short else None
+
+
 def _may_stand(loop: Loop, finalists: Sequence[Point]) -> bool:
     """Whether a finalist may be recommended yet: it broke nothing on its fresh launches, if it has any."""
     terms, samples = loop.terms(), _samples(loop, finalists)

@@ -29,7 +29,7 @@ from infertune.study import ablating
 from infertune.study.bench import Bench
 from infertune.study.calm import Calm, Glance
 from infertune.study.ceilings import Examine, closing_s, examine
-from infertune.study.confirming import confirm
+from infertune.study.confirming import confirm, unfinished
 from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
 from infertune.study.metric import Metric
@@ -171,7 +171,7 @@ def _live(loop: Loop, staff: Staff) -> Closed:
     why = search(loop, staff)
     if not any(isinstance(launch.outcome, Measurement) for launch in history.launches(loop.journal.entries)):
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
-    raced = race(loop)
+    raced = unfinished(loop) or race(loop)
     if not raced.finalists:
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
     if not loop.stop():
