@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from infertune.core.records import Fidelity
 from infertune.core.space import Point
 from infertune.verify.outputs import compare_outputs, distance
 
@@ -48,3 +50,55 @@ def test_infinities_in_fp16_are_told_with_their_usual_cause(tmp_path: Path) -> N
     assert half.startswith("y.0 holds NaN or infinities; ") and "--fp16-range clip" in half
     whole = compare_outputs(POINT.but(precision="f32"), ours, theirs, inputs=1).reason
     assert whole == "y.0 holds NaN or infinities"
+
+
+# ---------------------------------------------------------------- one number per sample
+
+CHANCES = np.linspace(0.02, 0.98, 16, dtype=np.float32)
+
+
+def one_each(path: Path, chances: np.ndarray, shape: tuple[int, ...] = (1, 1)) -> Path:
+    return saved(path, **{f"p.{i}": np.full(shape, value, np.float32) for i, value in enumerate(chances)})
+
+
+def found_for(folder: Path, mine: np.ndarray, true: np.ndarray, shape: tuple[int, ...] = (1, 1)) -> Fidelity:
+    ours, theirs = one_each(folder / "ours.npz", mine, shape), one_each(folder / "theirs.npz", true, shape)
+    return compare_outputs(POINT, ours, theirs, inputs=len(true))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1,), ()])
+def test_the_same_number_for_every_sample_agrees_with_nothing(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    collapsed = found_for(tmp_path, np.full(16, 0.5), CHANCES, shape)
+    assert abs(collapsed.cosine) < 1e-6 and collapsed.inputs == 16
+    assert found_for(tmp_path, CHANCES, CHANCES, shape).cosine == 1.0
+
+
+def test_one_number_per_sample_is_judged_by_scale_and_level_too(tmp_path: Path) -> None:
+    assert found_for(tmp_path, CHANCES + np.float32(0.001) * (-1) ** np.arange(16), CHANCES).cosine > 0.999
+    assert found_for(tmp_path, 2 * CHANCES, CHANCES).cosine < 0.9
+    assert found_for(tmp_path, CHANCES + 0.2, CHANCES).cosine < 0.9
+    assert found_for(tmp_path, 1 - CHANCES, CHANCES).cosine == pytest.approx(-1.0)
+
+
+def test_samples_of_a_batch_are_judged_together(tmp_path: Path) -> None:
+    for shape in ((16,), (16, 1)):
+        theirs = saved(tmp_path / "theirs.npz", **{"p.0": CHANCES.reshape(shape)})
+        ours = saved(tmp_path / "ours.npz", **{"p.0": np.full(shape, 0.5, np.float32)})
+        assert abs(compare_outputs(POINT.but(batch=16), ours, theirs, inputs=16).cosine) < 1e-6
+
+
+def test_a_reference_that_never_varies_cannot_judge(tmp_path: Path) -> None:
+    true = np.full(16, 0.25)
+    found = found_for(tmp_path, np.full(16, 0.26), true)
+    assert (found.cosine, found.inputs) == (0.0, 0) and found.reason.startswith("p cannot be judged")
+    assert found_for(tmp_path, true * (1 + 1e-6), true).cosine == 1.0, "rounding is no error"
+
+
+def test_after_timing_one_number_is_judged_among_the_references(tmp_path: Path) -> None:
+    def told(mine: float, others: list[np.ndarray]) -> str:
+        return distance({"p": np.array([[mine]])}, {"p": np.array([[0.5]])}, 0.99, others=lambda name: others)
+
+    others = [np.array([[value]]) for value in CHANCES]
+    assert told(0.52, others) == ""
+    assert told(1.9, others).startswith("p has concordance 0.")
+    assert told(0.6, []) == "", "one sample says nothing"

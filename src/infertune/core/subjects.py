@@ -185,6 +185,7 @@ class Repeats:
 class Fidelity:
     """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs.
 
+    Of an output of one number per sample it is the concordance (`verify.outputs`).
     ``metric`` is what the person's own measure of closeness says, where there is one: it counts instead of the cosine.
     """
 

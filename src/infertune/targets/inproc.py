@@ -73,12 +73,18 @@ def check_again(job: MeasureJob, recheck: Recheck, session: Answering) -> None:
 
     Nothing may be outstanding.
     """
-    sets = make_inputs(job.model, job.feed, job.point.number("batch", 1), recheck.number + 1)
+    batch = job.point.number("batch", 1)
+    sets = make_inputs(job.model, job.feed, batch, recheck.number + 1)
     ours = session.answer(sets[recheck.number])
     with np.load(recheck.reference) as stored:
         end = f".{recheck.number}"
         theirs = {name.removesuffix(end): stored[name] for name in stored.files if name.endswith(end)}
-    wrong = distance(ours, theirs, recheck.floor)
+
+        def others(name: str) -> list[npt.NDArray[np.generic]]:
+            kept = (key for key in stored.files if key.rpartition(".")[0] == name)
+            return [stored[key] for key in kept if key != f"{name}{end}"]
+
+        wrong = distance(ours, theirs, recheck.floor, batch=batch, others=others)
     if wrong:
         raise CandidateFailed(Failed(stage="verify", kind="output", message=f"after timing, {wrong}"))
 

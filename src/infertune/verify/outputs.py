@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from infertune.core.space import Point
 Array = npt.NDArray[np.float64]
 Raw = npt.NDArray[Any]
 _TINY = 1e-12
+_ROUNDING = 1e-5
+"""Share of an output's largest magnitude that f32 programs of the same model differ by: no error, and no variation."""
 _BEYOND = "; constants that fp16 cannot hold are the usual cause: `infertune prepare MODEL --fp16-range clip`"
+_UNKNOWN = "cannot be judged: one number per sample, and the reference gives the same one for every input"
 
 
 def cosine(a: Array, b: Array) -> float:
@@ -31,6 +34,30 @@ def worst_cosine(ours: Array, theirs: Array) -> float:
     if ours.ndim < 2:
         return cosine(ours, theirs)
     return min((cosine(a, b) for a, b in zip(ours, theirs, strict=True)), default=1.0)
+
+
+def one_number(output: Raw, batch: int) -> bool:
+    """Whether an output of one input set holds at most one number per sample: ``(batch,)``, ``(batch, 1)``, ``()``."""
+    return 0 < output.size <= (batch if output.ndim < 2 else len(output))
+
+
+def concordance(ours: Array, theirs: Array) -> float | None:
+    """Lin's concordance of numbers with the reference's, over all samples (Biometrics 45, 1989), in [-1, 1]:
+
+        1 - mean((ours - theirs)^2) / (var(ours) + var(theirs) + (mean(ours) - mean(theirs))^2)
+
+    One number has no direction: its cosine is 1 whenever the signs agree. This is the correlation, made less by every
+    error of scale and of level: 0 where the same number answers every sample, 1 only for equal numbers, and 0.99 for
+    errors of a seventh of the reference's standard deviation. Where the reference itself hardly varies the direction
+    of its answers is unknown: None, unless ours are equal up to rounding.
+    """
+    error, size = ours - theirs, _ROUNDING * float(np.max(np.abs(theirs), initial=0.0))
+    if float(np.max(np.abs(error), initial=0.0)) <= size:
+        return 1.0
+    if float(np.std(theirs)) <= size:
+        return None
+    apart = float(np.mean(ours) - np.mean(theirs)) ** 2
+    return 1.0 - float(np.mean(error**2)) / float(np.var(ours) + np.var(theirs) + apart)
 
 
 def agreement(ours: Array, theirs: Array) -> float:
@@ -59,9 +86,11 @@ def _why(point: Point) -> str:
 def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> Fidelity:
     """Compare two ``.npz`` files of outputs named ``<output>.<i>``.
 
-    Cosine is the worst over outputs and samples; relative error is against the reference output's largest magnitude.
+    Cosine is the worst over outputs and samples; an output of one number per sample is judged by its `concordance` over
+    all of them instead. Relative error is against the reference output's largest magnitude.
     Missing outputs, other shapes, NaN and infinities where the reference has none are wrong outputs: cosine 0.
     """
+    numbers: dict[str, list[tuple[Array, Array]]] = {}
     with np.load(ours) as a, np.load(theirs) as b:
         if set(a.files) != set(b.files):
             return _wrong(point, f"outputs {sorted(a.files)} instead of {sorted(b.files)}", inputs)
@@ -73,16 +102,36 @@ def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> F
             if not np.all(np.isfinite(mine) | ~np.isfinite(true)):
                 return _wrong(point, f"{name} holds NaN or infinities{_why(point)}", inputs)
             mine, true = finite(mine, true)
-            worst = min(worst, worst_cosine(mine, true))
+            if one_number(true, point.number("batch", 1)):
+                numbers.setdefault(name.rpartition(".")[0], []).append((mine.ravel(), true.ravel()))
+            else:
+                worst = min(worst, worst_cosine(mine, true))
             error = float(np.max(np.abs(mine - true), initial=0.0))
             max_abs = max(max_abs, error)
             max_rel = max(max_rel, error / max(float(np.max(np.abs(true), initial=0.0)), _TINY))
             top1 = min(top1, agreement(mine, true)) if true.ndim else top1
+    for name, pairs in numbers.items():
+        mine, true = (np.concatenate(side) for side in zip(*pairs, strict=True))
+        found = concordance(mine, true)
+        if found is None:
+            return _wrong(point, f"{name} {_UNKNOWN}", 0)
+        worst = min(worst, found)
     return Fidelity(point=point, cosine=worst, max_abs=max_abs, max_rel=max_rel, top1=top1, inputs=inputs)
 
 
-def distance(ours: Mapping[str, Raw], theirs: Mapping[str, Raw], floor: float) -> str:
-    """Why outputs of one input set are wrong, in words; empty when every one is within ``floor`` of its reference."""
+def distance(
+    ours: Mapping[str, Raw],
+    theirs: Mapping[str, Raw],
+    floor: float,
+    *,
+    batch: int = 1,
+    others: Callable[[str], Sequence[Raw]] = lambda name: (),
+) -> str:
+    """Why outputs of one input set are wrong, in words; empty when every one is within ``floor`` of its reference.
+
+    ``others`` gives the reference's answers to other input sets by an output's name: one number per sample is judged
+    among them, as if they were ours too, and is not judged where all are the same.
+    """
     if ours.keys() != theirs.keys():
         return f"outputs are {sorted(ours)} instead of {sorted(theirs)}"
     for name, true in theirs.items():
@@ -91,7 +140,13 @@ def distance(ours: Mapping[str, Raw], theirs: Mapping[str, Raw], floor: float) -
             return f"{name} has shape {mine.shape}, the reference {true.shape}"
         if not np.all(np.isfinite(mine) | ~np.isfinite(true)):
             return f"{name} holds NaN or infinities"
-        found = worst_cosine(*finite(mine, true))
-        if found < floor:
-            return f"{name} has cosine {found:.4f} to the reference; the limit is {floor:g}"
+        told = "cosine"
+        found: float | None
+        if one_number(true, batch):
+            told, rest = "concordance", [other.ravel() for other in others(name)]
+            found = concordance(*finite(*(np.concatenate([array.ravel(), *rest]) for array in (mine, true))))
+        else:
+            found = worst_cosine(*finite(mine, true))
+        if found is not None and found < floor:
+            return f"{name} has {told} {found:.4f} to the reference; the limit is {floor:g}"
     return ""
