@@ -9,7 +9,7 @@ import pytest
 
 from infertune.core.records import Fidelity
 from infertune.core.space import Point
-from infertune.verify.outputs import compare_outputs, distance
+from infertune.verify.outputs import compare_outputs, distance, unusable
 
 POINT = Point.of("onnxruntime", "cpu", {"batch": 1})
 
@@ -31,7 +31,10 @@ def test_one_that_finds_something_else_is_wrong(tmp_path: Path) -> None:
     theirs = saved(tmp_path / "theirs.npz", **{"boxes.0": np.ones((3, 4), np.float32)})
     ours = saved(tmp_path / "ours.npz", **{"boxes.0": np.ones((2, 4), np.float32)})
     found = compare_outputs(POINT, ours, theirs, inputs=1)
-    assert found.cosine == 0.0 and "shape" in found.reason
+    assert found.cosine == 0.0 and "shape" in found.reason and "--metric" in found.reason
+    assert unusable(POINT, ours, theirs) == "", "a metric may judge it"
+    broken = saved(tmp_path / "broken.npz", **{"boxes.0": np.full((2, 4), np.nan)})
+    assert unusable(POINT, broken, theirs) == "boxes.0 holds NaN or infinities"
 
 
 def test_the_worst_sample_counts(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from infertune.core.records import (
     Measurement,
     Plan,
     Recheck,
+    Reply,
 )
 from infertune.core.seams import CandidateFailed
 from infertune.edge.shell import LocalShell
@@ -35,12 +36,13 @@ from infertune.targets import find_target
 from infertune.targets.inproc import measure_session
 from infertune.targets.worker import safely
 from infertune.testing.clock import FakeClock
+from infertune.testing.executor import FakeExecutor
 from infertune.testing.records import a_model, a_point
 from infertune.testing.session import FakeAnswering
 from infertune.testing.targets import QUICK
 from infertune.verify.outputs import distance
 from small_models import write_classifier
-from test_study_flow import Laboratory
+from test_study_flow import Laboratory, plausible
 
 
 def same_answers(ours: Outputs, reference: Outputs) -> float:
@@ -74,6 +76,30 @@ def test_a_low_metric_is_a_wrong_output_even_at_a_high_cosine(tmp_path: Path) ->
     assert found.winner is not None and found.winner["precision"] == "f32"
     checks = [c.fidelity for c in lab.events(Checked) if isinstance(c, Checked)]
     assert any(c.cosine > 0.999 and c.metric == 0.0 for c in checks)
+
+
+def test_the_metric_judges_outputs_of_another_shape(tmp_path: Path) -> None:
+    class Shorter(FakeExecutor):
+        """Every arithmetic but f32 finds one thing less, as a detector's suppression may."""
+
+        def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+            reply = super().run(target, job, timeout_s=timeout_s)
+            if isinstance(job, InferJob) and job.point.get("precision", "f32") != "f32":
+                with np.load(job.into) as stored:
+                    kept = {name: stored[name][..., 1:] for name in stored.files}
+                np.savez(job.into, allow_pickle=False, **kept)
+            return reply
+
+    class Counted(Judged):
+        metric: Metric = staticmethod(lambda ours, reference: 0.995)
+
+    for lab, right in ((Counted(tmp_path), True), (Laboratory(tmp_path), False)):
+        lab.executor = Shorter(lab.clock, plausible)
+        found = answer(lab.run(budget_s=60.0))
+        assert found.winner is not None and (found.winner.get("precision", "f32") != "f32") == right
+        checks = [c.fidelity for c in lab.events(Checked) if isinstance(c, Checked)]
+        assert {c.metric for c in checks} == {0.995 if right else None}
+        assert any("shape" in c.reason for c in checks) != right
 
 
 def all_equal(ours: Outputs, reference: Outputs) -> bool:

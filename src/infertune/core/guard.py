@@ -71,5 +71,5 @@ def wrong_output(point: Point, terms: Terms) -> Failed:
     """The failure of a point whose outputs are too far from the reference."""
     found = verdict.check_of(terms, point)
     reason = found.reason if found and not found.reason.startswith(verdict.SAME_ARITHMETIC) else ""
-    told = reason or f"fidelity {found.value if found else 0.0:.4f}"
-    return Failed(stage="verify", kind="output", message=f"{told}; the limit is {terms.goal.fidelity_floor:g}")
+    value = f"fidelity {found.value if found else 0.0:.4f}; the limit is {terms.goal.fidelity_floor:g}"
+    return Failed(stage="verify", kind="output", message=reason or value)

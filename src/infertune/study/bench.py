@@ -41,7 +41,7 @@ from infertune.study.journal import Journal
 from infertune.study.metric import judge
 from infertune.study.question import Setting
 from infertune.study.reference import plain_outputs
-from infertune.verify.outputs import compare_outputs
+from infertune.verify.outputs import compare_outputs, unusable
 
 BUILD_TIMEOUT_S = 900.0
 LAUNCH_TIMEOUT_S = 120.0  # beyond the plan's own cap: starting, loading, compiling, the first request
@@ -199,7 +199,9 @@ class Bench:
             inputs = self._count(point) * point.number("batch", 1)
             found = compare_outputs(point, Path(ours), Path(theirs), inputs=inputs)
             metric = self._setting.metric
-            return found if metric is None or found.reason else replace(found, metric=judge(metric, ours, theirs))
+            if metric is None or unusable(point, Path(ours), Path(theirs)):
+                return found
+            return replace(found, metric=judge(metric, ours, theirs), inputs=inputs, reason="")
 
     def _outputs_of_reference(self, point: Point) -> str | Failed:
         """The file of outputs that are the truth at the point's batch, computed once."""

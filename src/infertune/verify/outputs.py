@@ -17,6 +17,7 @@ Raw = npt.NDArray[Any]
 _TINY = 1e-12
 _ROUNDING = 1e-5
 """Share of an output's largest magnitude that f32 programs of the same model differ by: no error, and no variation."""
+_BROKEN = "holds NaN or infinities"
 _BEYOND = "; constants that fp16 cannot hold are the usual cause: `infertune prepare MODEL --fp16-range clip`"
 _UNKNOWN = "cannot be judged: one number per sample, and the reference gives the same one for every input"
 
@@ -78,6 +79,27 @@ def _wrong(point: Point, reason: str, inputs: int) -> Fidelity:
     return Fidelity(point=point, cosine=0.0, max_abs=0.0, max_rel=0.0, top1=None, inputs=inputs, reason=reason)
 
 
+def unusable(point: Point, ours: Path, theirs: Path) -> str:
+    """Why no measure of closeness can judge outputs in an ``.npz`` file: some are missing, or hold NaN."""
+    with np.load(ours) as a, np.load(theirs) as b:
+        if set(a.files) != set(b.files):
+            return f"outputs {sorted(a.files)} instead of {sorted(b.files)}"
+        broken = (name for name in b.files if not _sound(a[name], b[name]))
+        return next((f"{name} {_BROKEN}{_why(point)}" for name in broken), "")
+
+
+def _sound(mine: Raw, true: Raw) -> bool:
+    """Whether NaN and infinities are only where the reference has some (anywhere, for another shape)."""
+    mine, true = np.asarray(mine, dtype=np.float64), np.asarray(true, dtype=np.float64)
+    known = np.isfinite(true) if mine.shape == true.shape else np.all(np.isfinite(true))
+    return bool(np.all(np.isfinite(mine) | ~known))
+
+
+def _reshaped(name: str, mine: Raw, true: Raw) -> str:
+    told = f"{name} has shape {mine.shape}, the reference {true.shape}"
+    return f"{told}; where shapes depend on the data, judge outputs with `--metric`"
+
+
 def _why(point: Point) -> str:
     """The usual cause, where the point's arithmetic has it."""
     return _BEYOND if point.get("precision", "") in ("f16", "fp16") else ""
@@ -91,16 +113,15 @@ def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> F
     Missing outputs, other shapes, NaN and infinities where the reference has none are wrong outputs: cosine 0.
     """
     numbers: dict[str, list[tuple[Array, Array]]] = {}
+    reason = unusable(point, ours, theirs)
+    if reason:
+        return _wrong(point, reason, inputs)
     with np.load(ours) as a, np.load(theirs) as b:
-        if set(a.files) != set(b.files):
-            return _wrong(point, f"outputs {sorted(a.files)} instead of {sorted(b.files)}", inputs)
         worst, max_abs, max_rel, top1 = 1.0, 0.0, 0.0, 1.0
         for name in b.files:
             mine, true = np.asarray(a[name], dtype=np.float64), np.asarray(b[name], dtype=np.float64)
             if mine.shape != true.shape:
-                return _wrong(point, f"{name} has shape {mine.shape}, the reference {true.shape}", inputs)
-            if not np.all(np.isfinite(mine) | ~np.isfinite(true)):
-                return _wrong(point, f"{name} holds NaN or infinities{_why(point)}", inputs)
+                return _wrong(point, _reshaped(name, mine, true), inputs)
             mine, true = finite(mine, true)
             if one_number(true, point.number("batch", 1)):
                 numbers.setdefault(name.rpartition(".")[0], []).append((mine.ravel(), true.ravel()))
@@ -137,9 +158,9 @@ def distance(
     for name, true in theirs.items():
         mine = ours[name]
         if mine.shape != true.shape:
-            return f"{name} has shape {mine.shape}, the reference {true.shape}"
-        if not np.all(np.isfinite(mine) | ~np.isfinite(true)):
-            return f"{name} holds NaN or infinities"
+            return _reshaped(name, mine, true)
+        if not _sound(mine, true):
+            return f"{name} {_BROKEN}"
         told = "cosine"
         found: float | None
         if one_number(true, batch):
