@@ -165,6 +165,18 @@ def test_a_reader_that_went_away_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("work", ["print('x')", "print('x' * 99999)", "(print('x'), exec('raise typer.Exit(1)'))"])
+def test_a_full_disk_behind_stdout_is_told_as_one(work: str) -> None:
+    ended = f"sys.exit(exit_code_of(lambda: {work}, show_traceback=False))"
+    code = f"import sys, typer; from infertune.cli.endings import exit_code_of; {ended}"
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 74
+    told = "error[disk-full]: the output cannot be written: No space left on device"
+    assert done.stderr.splitlines() == [told, "hint: free some space and run the same command again"]
+
+
 def test_a_character_that_stdout_cannot_show_is_escaped() -> None:
     code = "from infertune.cli.endings import exit_code_of as e; e(lambda: print('5 \\xb5s'), show_traceback=False)"
     assert python(code, PYTHONIOENCODING="ascii").stdout == "5 \\xb5s\n"

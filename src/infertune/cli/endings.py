@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -9,27 +10,34 @@ from collections.abc import Callable
 
 import typer
 
-from infertune.core.errors import InfertuneError, UsageError, nearest, quoted
+from infertune.core.errors import InfertuneError, StorageError, UsageError, nearest, quoted
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 LINE_LIMIT = 2000
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def exit_code_of(work: Callable[[], None], *, show_traceback: bool) -> int:
     """Do the work; report how it ended."""
     _print_anything()
     try:
-        work()
+        code = _code_of(work)
         sys.stdout.flush()
-    except typer.Exit as done:
-        return done.exit_code
     except BrokenPipeError:
         return _reader_gone()
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  the one place that turns bugs into an exit code
         return _failed(error, show_traceback=show_traceback)
+    return code
+
+
+def _code_of(work: Callable[[], None]) -> int:
+    try:
+        work()
+    except typer.Exit as done:
+        return done.exit_code
     return 0
 
 
@@ -45,6 +53,10 @@ def as_error(error: BaseException) -> InfertuneError:
     """The error a person is shown for any exception."""
     if isinstance(error, InfertuneError):
         return error
+    if isinstance(error, OSError) and error.errno in _FULL:
+        named = f"`{quoted(str(error.filename))}`" if error.filename else "the output"
+        what = f"{named} cannot be written: {error.strerror or error}"
+        return StorageError("disk-full", what, hint="free some space and run the same command again")
     kind = type(error).__name__
     return InfertuneError(
         "internal",

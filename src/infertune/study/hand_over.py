@@ -53,13 +53,47 @@ def export(study: Study, into: str | Path, *, to: str = DEFAULT, level: str | No
         raise NothingFeasible(
             "nothing-to-export", "the study has no winner", hint="see why with `infertune report RUN`"
         )
-    wanted = find_format(to, answer.winner.target)
-    folder = ensure_folder(_free(Path(into)), "the bundle folder")
-    with _bundle(answer, answer.winner, answer.figures, confirmed_launches(study)) as bundle:
-        start = wanted.write(bundle, folder)
-    spoken = answer.words(answer.winner, answer.figures.in_flight)
-    write_text(folder / "README.md", readme(bundle, spoken, start))
+    wanted, folder = find_format(to, answer.winner.target), Path(into)
+    with _whole(folder) as stage, _bundle(answer, answer.winner, answer.figures, confirmed_launches(study)) as bundle:
+        start = wanted.write(bundle, stage)
+        spoken = answer.words(answer.winner, answer.figures.in_flight)
+        write_text(stage / "README.md", readme(bundle, spoken, start))
     return folder
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder inside ``folder`` whose files move up once all are written; what fails leaves nothing new behind.
+
+    Raises `CreateError` for what the file system refuses.
+    """
+    made = not folder.is_dir()
+    ensure_folder(_free(folder), "the bundle folder")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".part.", dir=folder) as scratch:
+            yield Path(scratch)
+            for entry in sorted(Path(scratch).iterdir()):
+                there = folder / entry.name
+                if there.is_dir():
+                    shutil.rmtree(there)
+                entry.replace(there)
+    except OSError as error:
+        raise CreateError(
+            "output-unwritable",
+            f"the bundle folder `{shown(folder)}` cannot be written: {_refusal(error)}",
+            hint="free space there and in the folder for temporary files (TMPDIR), or give another folder with -o",
+        ) from error
+    finally:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _refusal(error: OSError) -> str:
+    """Why, of the first file that could not be written."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        told = str(error.args[0][0][-1])  # [Errno 28] No space left on device: 'from' -> 'to'
+        return told.rpartition("] ")[2].partition(": ")[0]
+    return error.strerror or str(error)
 
 
 def _at_level(answer: Answer, level: str) -> Answer:
