@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from infertune.core.errors import excerpt
 from infertune.report import markdown_text, plain_text
 from infertune.report.characters import WIDTH, Mark, plot, search_curve, trade_off
 from infertune.report.page.basis import basis
@@ -41,3 +42,11 @@ def test_nothing_is_drawn_of_too_little() -> None:
     assert search_curve(basis(infeasible())) == ()
     assert trade_off(basis(a_study({a_point(batch=8): 100.0}, baselines={}))) == ()
     assert len(trade_off(basis(tuned()))) > 5
+
+
+def test_a_tools_message_is_cut_in_the_middle() -> None:
+    message = "[Error] : 10 :\n" + "somewhere in the source " * 20 + "\tNo opset import for domain 'com.acme'"
+    told = excerpt(message, 160)
+    assert len(told) <= 160 and told.startswith("[Error] : 10 : somewhere") and " ... " in told
+    assert told.endswith("No opset import for domain 'com.acme'")
+    assert excerpt("short\nand\u202e whole", 160) == "short and\\u202e whole"

@@ -46,7 +46,7 @@ def test_only_legal_points_are_enumerated() -> None:
 def test_reasons_are_given_in_words() -> None:
     assert SPACE.why_illegal(SPACE.point(batch=3)) is None  # allowed, though not searched
     assert SPACE.why_illegal(SPACE.point(batch=8, level="off")) == "a batch needs optimisation"
-    assert SPACE.why_illegal(SPACE.point(batch=65)) == "batch cannot be 65"
+    assert SPACE.why_illegal(SPACE.point(batch=65)) == "batch cannot be 65; allowed on this machine: 1..64"
     assert SPACE.why_illegal(Point.of("t", "cpu", {"batch": 1})) == "a point has exactly one value for every knob"
 
 

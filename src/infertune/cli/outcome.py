@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infertune.core.errors import NothingFeasible, quoted
+from infertune.core.errors import NothingFeasible, excerpt
 from infertune.study import Study
 
 REASON = 160
@@ -50,7 +50,7 @@ def _no_winner(study: Study) -> NothingFeasible:
     found = study.answer
     tried = counted(found.counts.trials, "point")
     if found.nearest is None:
-        reasons = "; ".join(f"{f.kind} at {f.stage}: {quoted(f.message, REASON)}" for f in found.failures[:2])
+        reasons = "; ".join(f"{f.kind} at {f.stage}: {excerpt(f.message, REASON)}" for f in found.failures[:2])
         needs = "where the model needs certain values, give them with --inputs DATA.npz"
         sizes = ", certain sizes with --shape" if found.model.shapes else ""
         hint = f"reasons: {reasons}; {needs}{sizes}" if reasons else "give it a larger --budget"
@@ -58,7 +58,7 @@ def _no_winner(study: Study) -> NothingFeasible:
     closest = found.nearest
     wrong = next((f.message for f in found.failures if f.kind == "output"), "")
     if wrong and closest.limit.startswith("fidelity"):
-        hint = f"the closest gives wrong outputs: {quoted(wrong, REASON)}"
+        hint = f"the closest gives wrong outputs: {excerpt(wrong, REASON)}"
         return NothingFeasible("nothing-feasible", f"none of {tried} met `{found.question.goal}`", hint=hint)
     relaxed = closest.relaxed
     instead = "relax it"

@@ -89,5 +89,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def quoted(text: str, limit: int = 120) -> str:
     """Outside text made safe to print: control and bidirectional characters escaped, cut at ``limit``."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    shown = _printable(text)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+def excerpt(text: str, limit: int) -> str:
+    """A tool's message on one line, `quoted` but cut in the middle: it begins with a place and ends with the reason."""
+    shown = _printable(" ".join(text.split()))
+    if len(shown) <= limit:
+        return shown
+    head = limit // 3
+    return f"{shown[:head].rstrip()} ... {shown[head + 5 - limit :].lstrip()}"
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

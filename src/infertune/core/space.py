@@ -65,13 +65,16 @@ class Knob:
         """The same knob, searched over ``values``. Raises `UsageError` for a value outside ``allowed``."""
         for value in values:
             if value not in self.allowed:
-                shown = ", ".join(map(str, self.allowed)) if isinstance(self.allowed, tuple) else self.allowed
                 raise UsageError(
                     "value-outside-space",
                     f"knob `{self.name}` cannot be `{value}` here",
-                    hint=f"allowed on this machine: {shown}",
+                    hint=f"allowed on this machine: {self.allowed_words}",
                 )
         return replace(self, values=tuple(dict.fromkeys(values)))
+
+    @property
+    def allowed_words(self) -> str:
+        return ", ".join(map(str, self.allowed)) if isinstance(self.allowed, tuple) else str(self.allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +171,7 @@ class Space:
             return "a point has exactly one value for every knob"
         for knob in self.knobs:
             if values[knob.name] not in knob.allowed:
-                return f"{knob.name} cannot be {values[knob.name]}"
+                return f"{knob.name} cannot be {values[knob.name]}; allowed on this machine: {knob.allowed_words}"
         return next((rule.reason for rule in self.rules if not rule.holds(values)), None)
 
     def points(self) -> Iterator[Point]:

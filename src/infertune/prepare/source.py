@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infertune.core.errors import DataError, nearest, quoted
+from infertune.core.errors import DataError, excerpt, nearest, quoted
 from infertune.prepare import external, graphs, sniff, weights
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def check_structure(stripped: ModelProto) -> None:
         try:
             onnx.checker.check_model(path)
         except onnx.checker.ValidationError as error:
-            raise _invalid(_first_line(str(error))) from None
+            raise _invalid(str(error)) from None
 
 
 def _make_lawful(model: ModelProto) -> None:
@@ -217,10 +217,6 @@ def _nodes(model: ModelProto) -> Iterator[NodeProto]:
         yield from scope.body.node
 
 
-def _first_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else "the checker gave no reason"
-
-
 def _invalid(why: str) -> DataError:
-    return DataError("model-invalid", f"the ONNX model is not valid: {quoted(why, 240)}", hint="export the model again")
+    told = excerpt(why.strip().rstrip("."), 240)
+    return DataError("model-invalid", f"the ONNX model is not valid: {told}", hint="export the model again")

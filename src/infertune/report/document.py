@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from infertune.core import stats, words
 from infertune.core.answer import answer
+from infertune.core.errors import excerpt
 from infertune.core.findings import Answer, AtLevel, Figures, Rival
 from infertune.core.goal import RATE, Goal, latency_percent, parse_goal
 from infertune.core.noise import Noise
@@ -276,7 +277,7 @@ def noise_words(found: Noise) -> str:
 
 def failures(found: Answer) -> Section:
     rows = tuple(
-        (str(group.count), group.stage, group.kind, one_line(group.message, 160), one_line(found.words(group.example)))
+        (str(group.count), group.stage, group.kind, excerpt(group.message, 160), one_line(found.words(group.example)))
         for group in found.failures
     )
     grid = Grid(header=("points", "stage", "kind", "reason", "for example"), rows=rows)

@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 
 from infertune.core import wire
-from infertune.core.errors import InfertuneError, quoted
+from infertune.core.errors import InfertuneError, excerpt
 from infertune.core.records import (
     Broken,
     BuildJob,
@@ -116,7 +116,7 @@ def safely(target_name: str, job: Job) -> WorkerReply:
     except _OURS as error:
         return Broken(message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - whatever a runtime raises is the candidate's failure
-        message = quoted(told(error), limit=500)
+        message = excerpt(told(error), 500)
         return Failed(
             stage=stage_of(job), kind=failure_kind(job, error), message=message, log=traceback.format_exc()[-4000:]
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from infertune.core import choice, history, stats, verdict, words
 from infertune.core.answer import answer
 from infertune.core.choice import Choice, Reading
+from infertune.core.errors import excerpt
 from infertune.core.findings import Answer
 from infertune.core.goal import Goal, latency_percent
 from infertune.core.history import Sample
@@ -148,7 +149,7 @@ def latencies(sample: Sample) -> list[int]:
 
 def failure_words(trial: Trial) -> str:
     failed = history.failure(trial)
-    return one_line(f"{failed.kind} at {failed.stage}: {failed.message}", 300) if failed else ""
+    return excerpt(f"{failed.kind} at {failed.stage}: {failed.message}", 300) if failed else ""
 
 
 def is_better(goal: Goal, ours: Sample, theirs: Sample) -> bool:

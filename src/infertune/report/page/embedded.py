@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from infertune.core import stats
+from infertune.core.errors import excerpt
 from infertune.core.records import Artifact, Failed, Launch, Measurement
 from infertune.report.csv_file import csv_text
 from infertune.report.inert import one_line
@@ -65,7 +66,7 @@ def _launch(launch: Launch) -> list[Any]:
     notes = ", ".join(one_line(flag, 80) for flag in launch.flags)
     if isinstance(launch.outcome, Failed):
         failed = launch.outcome
-        return [*head, None, None, None, 0, 0, None, one_line(f"{failed.kind}: {failed.message}", 200)]
+        return [*head, None, None, None, 0, 0, None, excerpt(f"{failed.kind}: {failed.message}", 200)]
     return [*head, *_figures(launch.outcome), notes]
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from infertune.core.errors import quoted
+from infertune.core.errors import excerpt
 from infertune.core.records import BuildJob
 from infertune.edge.host import read_host
 from infertune.prepare.calibration import calibration_sets
@@ -29,7 +29,7 @@ def quantised(path: str, job: BuildJob, folder: str) -> str:
     try:
         _dynamic(path, into, job) if way == DYNAMIC else _static(path, into, job, sets)
     except Exception as error:  # whatever the tools meet in a graph they do not know
-        raise refused("ONNX Runtime", quoted(f"{type(error).__name__}: {error}", limit=400)) from error
+        raise refused("ONNX Runtime", excerpt(f"{type(error).__name__}: {error}", 400)) from error
     if not _holds_int8(into):
         raise refused("ONNX Runtime", "it found nothing to quantise")
     return into

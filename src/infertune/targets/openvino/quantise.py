@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from infertune.core.errors import quoted
+from infertune.core.errors import excerpt
 from infertune.core.records import BuildJob
 from infertune.prepare.calibration import calibration_sets
 from infertune.targets.int8 import QUANTISATION, refused
@@ -26,7 +26,7 @@ def quantised(network: ov.Model, job: BuildJob) -> ov.Model:
     try:
         found = _by_nncf(network, str(job.point[QUANTISATION]), sets)
     except Exception as error:  # whatever NNCF meets in a network it does not know
-        raise refused("NNCF", quoted(f"{type(error).__name__}: {error}", limit=400)) from error
+        raise refused("NNCF", excerpt(f"{type(error).__name__}: {error}", 400)) from error
     if not any(op.get_type_name() == "FakeQuantize" for op in found.get_ops()):
         raise refused("NNCF", "it found nothing to quantise")
     return found
