@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from infertune.cli.verify import as_json
+from infertune.cli.verify import told as said
 from infertune.core import drift, wire
 from infertune.core.answer import answer
 from infertune.core.errors import DataError, NotFoundError, NothingFeasible
@@ -148,6 +149,17 @@ def test_a_bundle_slower_than_its_anchor_allows_is_broken(tmp_path: Path) -> Non
     assert not found.kept and found.settled and found.relative.value == pytest.approx(0.9, abs=0.01)
 
 
+def test_a_faster_machine_does_not_excuse_a_bundle_slower_than_its_anchor_allows(tmp_path: Path) -> None:
+    found = verdict(tmp_path, machine(300.0, 225.0))
+    assert found.ratio.value == pytest.approx(1.5, abs=0.01) and found.relative.value == pytest.approx(0.67, abs=0.01)
+    assert not found.kept and found.settled
+
+
+def test_the_text_says_which_figure_decides(tmp_path: Path) -> None:
+    assert said(verdict(tmp_path, machine(200.0, 100.0)))[-1] == "kept: `relative` decides"
+    assert said(verdict(tmp_path, upgraded(200.0, 100.0)))[-1] == "kept: `ratio` decides"
+
+
 def test_a_slower_release_does_not_hide_behind_its_anchor(tmp_path: Path) -> None:
     found = verdict(tmp_path, upgraded(140.0, 70.0))
     assert not found.kept and found.basis == "throughput"
@@ -240,8 +252,8 @@ def test_foreign_load_and_withheld_time_are_told() -> None:
 
 
 def test_faster_is_kept() -> None:
-    assert drift.kept([exactly(1.3)], 0.03) and drift.kept([exactly(0.97)], 0.03)
-    assert not drift.kept([exactly(0.969)], 0.03)
+    assert drift.kept(exactly(1.3), 0.03) and drift.kept(exactly(0.97), 0.03)
+    assert not drift.kept(exactly(0.969), 0.03)
 
 
 # ---------------------------------------------------------------- from a study to its promise

@@ -136,7 +136,8 @@ def told(found: Verdict) -> list[str]:
         lines.append(f"relative  {words.times(found.relative)}, {how}")
     lines += [f"changed   {change}" for change in found.changes]
     if found.kept:
-        lines.append("kept" if found.settled else "kept, though the interval also holds values below the tolerance")
+        decides = "kept: `ratio` decides" if found.basis == "throughput" else "kept: `relative` decides"
+        lines.append(decides + ("" if found.settled else ", though its interval also holds values below the tolerance"))
     return lines
 
 

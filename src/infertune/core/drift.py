@@ -73,9 +73,9 @@ def settled(ratio: Interval, tolerance: float) -> bool:
     return ratio.low >= 1.0 - tolerance or ratio.high < 1.0 - tolerance
 
 
-def kept(ratios: Iterable[Interval], tolerance: float) -> bool:
-    """Whether any of the ratios that may decide is not below the tolerance. Faster than promised is kept."""
-    return any(ratio.value >= 1.0 - tolerance for ratio in ratios)
+def kept(ratio: Interval, tolerance: float) -> bool:
+    """Whether the ratio that decides is not below the tolerance. Faster than promised is kept."""
+    return ratio.value >= 1.0 - tolerance
 
 
 # ---------------------------------------------------------------- what changed

@@ -36,8 +36,8 @@ class Verdict:
 
     Throughput is what was served at the highest rate that keeps the limits where the goal is ``max rate``.
     ``ratio`` is measured / promised throughput, ``relative`` the same with the machine's drift cancelled by ``basis``
-    (equal to ``ratio`` where nothing cancels it). ``kept`` says whether either reaches 1 - tolerance; ``settled``
-    whether the whole interval that decided lies on one side of it. ``changes`` says what is different from then.
+    (equal to ``ratio`` where nothing cancels it). That decides: ``kept`` says whether it reaches 1 - tolerance,
+    ``settled`` whether its whole interval lies on one side of that. ``changes`` says what is different from then.
     """
 
     promised: Promise
@@ -178,7 +178,6 @@ def _basis(promised: Promise, other: Executor | None, changes: tuple[str, ...]) 
 
 def _verdict(trial: _Trial, tolerance: float, changes: tuple[str, ...]) -> Verdict:
     ratio, deciding = trial.ratio(), trial.relative()
-    may_decide = (deciding,) if trial.basis == "before" else (deciding, ratio)
     seen = drift.machine_changes(trial.ours, deciding, trial.speed())
     return Verdict(
         promised=trial.promised,
@@ -187,7 +186,7 @@ def _verdict(trial: _Trial, tolerance: float, changes: tuple[str, ...]) -> Verdi
         relative=deciding,
         basis=trial.basis,
         blocks=len(trial.ours),
-        kept=drift.kept(may_decide, tolerance),
+        kept=drift.kept(deciding, tolerance),
         settled=drift.settled(deciding, tolerance),
         changes=(*changes, *seen),
         flags=tuple(sorted({flag for m in trial.ours for flag in audit.flags(m, trial.plan)})),
