@@ -80,10 +80,11 @@ def test_more_of_a_rate_is_better() -> None:
     assert comparison_text(found).startswith("Comparing rate\n")
 
 
-def test_studies_with_other_goals_are_compared_by_throughput() -> None:
+def test_studies_that_are_best_in_another_figure_get_no_ratio() -> None:
     found = compare(study(100.0, "min latency"), study(200.0))
-    assert found.metric == "throughput" and found.ratio is not None
-    assert "goal" in found.differences
+    assert (found.ratio, found.figures) == (None, ()) and found.verdict == "not comparable: another goal"
+    limited = compare(study(100.0), study(200.0, "max throughput, p99 < 10 s"))
+    assert limited.ratio is not None and limited.differences == ("goal",)
 
 
 def test_simulated_and_measured_figures_get_no_ratio() -> None:
@@ -112,6 +113,7 @@ def test_what_else_differs_is_named() -> None:
     other = a_question(model=replace(a_model("other"), digest="00" * 32, shapes=(("sequence_length", 64),)))
     found = compare(study(100.0), a_study({FAST: 200.0}, baselines=LITTLE, question=other))
     assert found.differences == ("model", "shapes")
+    assert found.ratio is None and found.verdict == "not comparable: another model and another shape"
     assert "not the same in both: model, shapes" in comparison_text(found)
     assert compare(study(100.0), study(200.0)).differences == ()
 

@@ -60,6 +60,9 @@ def _obstacle(a: Answer, b: Answer) -> str:
     for name, study in (("A", a), ("B", b)):
         if study.figures is None:
             return f"not comparable: {name} has no winner"
+    unlike = _unlike(a, b)
+    if unlike:
+        return f"not comparable: another {' and another '.join(unlike)}"
     if a.simulated != b.simulated:
         simulated, real = ("A", "B") if a.simulated else ("B", "A")
         return f"not comparable: {simulated} is simulated and {real} was measured"
@@ -68,6 +71,13 @@ def _obstacle(a: Answer, b: Answer) -> str:
         verb = "is" if len(unconfirmed) == 1 else "are"
         return f"not comparable yet: {' and '.join(unconfirmed)} {verb} not confirmed"
     return ""
+
+
+def _unlike(a: Answer, b: Answer) -> list[str]:
+    """What makes two questions different ones: other work, or another figure to be best in. Other limits do not."""
+    work = [name for name in _differences(a, b) if name in ("model", "shapes")]
+    metrics = {parse_goal(study.question.goal).metric for study in (a, b)}
+    return [name.rstrip("s") for name in work] + ["goal"] * (len(metrics) > 1)
 
 
 def _ratio(metric: str, a: Figures | None, b: Figures | None) -> Interval | None:
