@@ -174,6 +174,21 @@ def test_the_same_model_compares_the_same_twice(bert: Path, tmp_path: Path) -> N
     assert first == second
 
 
+def test_steps_after_the_transformer_are_told_as_left_out(
+    bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = edited(bert, tmp_path / "sentences")
+    kinds = ("Transformer", "Pooling", "Normalize")
+    steps = [{"path": "", "type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+    (folder / "modules.json").write_text(json.dumps(steps))
+    assert main(["import", str(folder), "-o", str(tmp_path / "m.onnx")]) == 0
+    assert "warning: Pooling and Normalize of modules.json are not in it" in capsys.readouterr().err
+    (folder / "modules.json").write_text("{")
+    assert main(["import", str(folder), "-o", str(tmp_path / "m.onnx"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["left_out"] == [] and "warning" not in err
+
+
 def test_symbols_are_named(bert: Path, tmp_path: Path) -> None:
     import_model(str(bert), tmp_path / "m.onnx")
     for value in onnx.load(tmp_path / "m.onnx").graph.input:

@@ -48,6 +48,9 @@ def command(
         if checks:
             progress.print(_table(checks))
         raise
+    if done.left_out:
+        steps = " and ".join(done.left_out)
+        progress.print(f"warning: {steps} of modules.json are not in it: the model gives token states, not embeddings")
     if json:
         print_json(wire.to_plain(done))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -54,6 +55,16 @@ def _check(folder: Path, source: str, weights: Weights) -> None:
         f"`{quoted(source)}` has no weights",
         hint="download the folder again with its *.safetensors files",
     )
+
+
+def steps_after(folder: Path) -> tuple[str, ...]:
+    """What a sentence-transformers folder does to the transformer's outputs: ``Pooling``, ``Normalize``; often none."""
+    try:
+        steps = json.loads((folder / "modules.json").read_text())
+        kinds = [str(step["type"]).rpartition(".")[2] for step in steps]
+    except (OSError, ValueError, TypeError, KeyError):
+        return ()
+    return tuple(kind for kind in kinds if kind != "Transformer")
 
 
 def _holds(folder: Path, patterns: Sequence[str]) -> bool:

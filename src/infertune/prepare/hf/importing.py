@@ -15,7 +15,7 @@ from infertune.prepare import external, graphs
 from infertune.prepare.hf import original
 from infertune.prepare.hf.compare import TOLERANCE, Comparison, compare
 from infertune.prepare.hf.extra import check_extra, quietly
-from infertune.prepare.hf.fetch import Weights, folder_of
+from infertune.prepare.hf.fetch import Weights, folder_of, steps_after
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -26,7 +26,10 @@ OPSETS = range(14, 21)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """An ONNX file whose outputs agree with the original's. ``files`` also names external data, if any."""
+    """An ONNX file whose outputs agree with the original's. ``files`` also names external data, if any.
+
+    ``left_out`` names the steps of a sentence-transformers folder that come after the model and are not in the file.
+    """
 
     path: str
     source: str
@@ -36,6 +39,7 @@ class Imported:
     comparisons: tuple[Comparison, ...]
     files: tuple[str, ...]
     size_bytes: int
+    left_out: tuple[str, ...] = ()
 
 
 def import_model(
@@ -59,7 +63,8 @@ def import_model(
     folder = files.ensure_folder(into.parent, "the output folder")
     if into.is_dir():
         raise _unwritable(into, "it is a folder")
-    model = original.load(folder_of(source, weights), source, task, weights)
+    fetched = folder_of(source, weights)
+    model = original.load(fetched, source, task, weights)
     samples = original.samples(model)
     with tempfile.TemporaryDirectory(prefix=f".{into.name}.", suffix=".part", dir=folder) as scratch:
         made = _exported(model, Path(scratch), opset)
@@ -78,6 +83,7 @@ def import_model(
         comparisons=tuple(checks),
         files=tuple(str(path) for path in written),
         size_bytes=sum(path.stat().st_size for path in written),
+        left_out=steps_after(fetched),
     )
 
 
