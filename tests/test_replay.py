@@ -17,7 +17,7 @@ from infertune.core.records import Failed, Measurement
 from infertune.core.replayed import Replayed, curve, grouped, rank
 from infertune.report.regret_curves import picture
 from infertune.report.replayed import replayed_json, replayed_text
-from infertune.search import grid, random
+from infertune.search import find_strategy, grid, names, random
 from infertune.search.replay.judge import Terms, judged
 from infertune.search.replay.landscape import best_score, play, seconds
 from infertune.search.replay.recording import Recording, recording
@@ -182,6 +182,24 @@ def run(regrets: list[float], *, strategy: str = "s", seed: int = 0) -> Replayed
 
 def test_signs_alone_make_no_number() -> None:
     assert [p["x"] for p in recording("signs", "x,throughput\n--5,10\n2,15\n").landscape.points()] == ["--5", "2"]
+
+
+def test_whole_numbers_may_be_written_as_decimals() -> None:
+    space = recording("p", "cores,level,throughput\n1.0,1.0,5\n8,1.5,6\n").landscape.spaces[0]
+    assert {knob.name: knob.values for knob in space.knobs} == {"cores": (1, 8), "level": ("1.0", "1.5")}
+
+
+@pytest.mark.parametrize("strategy", names())
+@pytest.mark.parametrize(
+    "cores", [("auto", "2"), ("true", "false"), ("--1", "1"), ("²", "2"), ("9" * 20, "1"), ("", "2")]
+)
+def test_any_values_of_a_knob_are_played(strategy: str, cores: tuple[str, str]) -> None:
+    """Also of one whose name means a number to strategies."""
+    for knob, other in (("cores", "instances"), ("instances", "cores")):
+        rows = [f"{value},{n},{10 * n + i}\n" for i, value in enumerate(cores) for n in (1, 2, 4)]
+        found = recording("odd", f"{knob},{other},throughput\n{''.join(rows)}")
+        runs = judged("s", find_strategy(strategy), found.landscape, GOAL, Terms(), range(1), simulated=False)
+        assert [run.regrets[-1] for run in runs if run.regrets] in ([0.0], [])
 
 
 def test_what_cost_nothing_costs_nothing() -> None:

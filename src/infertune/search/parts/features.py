@@ -203,13 +203,13 @@ def table_columns(table: Table) -> Columns:
 def with_used(columns: Columns, units: int) -> Columns:
     """``used``, the compute units at work, in place of ``instances``; AUTO counts as the whole device.
 
-    A space without instances has nothing to cut: there ``used`` takes the place of ``cores``.
+    A space without instances has nothing to cut: there ``used`` takes the place of ``cores``. Neither do names have a
+    product: where either is no whole number, both stay as they are.
     """
-    if "cores" not in columns:
+    if "cores" not in columns or any(columns[name].dtype == object for name in columns.keys() & {"cores", "instances"}):
         return columns
-    cores = columns["cores"].astype(np.int64)
-    instances = columns.get("instances")
-    product = cores if instances is None else cores * instances.astype(np.int64)
+    cores, instances = columns["cores"], columns.get("instances")
+    product = cores if instances is None else cores * instances
     dropped = "cores" if instances is None else "instances"
     rest = {name: values for name, values in columns.items() if name != dropped}
     return {**rest, "used": np.where(product > 0, product, units)}

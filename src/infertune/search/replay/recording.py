@@ -59,7 +59,8 @@ _PLAIN: Mapping[str, Any] = {
     "failed": {"column": "failed"},
     "costs": {"launch_s": {"column": "launch_s"}, "build_s": {"column": "build_s"}},
 }
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_WHOLE = re.compile(r"(-?[0-9]{1,18})(\.0+)?")
+"""A whole number, perhaps as tools write it that hold the column as decimals (8.0)."""
 UNSET = "unset"
 Row = Mapping[str, str]
 Scheme = Mapping[str, tuple[str, bool]]
@@ -229,7 +230,7 @@ def _point(row: Row, told: Mapping[str, Any], schemes: Mapping[str, Scheme]) -> 
     values: dict[str, Value] = {}
     for knob, (column, whole) in schemes[target].items():
         text = row.get(column) or UNSET
-        values[knob] = int(text) if whole else text
+        values[knob] = int(text.partition(".")[0]) if whole else text
     return Point.of(target, str(told.get("device", "recorded")), values)
 
 
