@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from infertune.cli.app import main
@@ -142,6 +143,12 @@ def test_a_knob_that_some_rows_leave_out_is_unset_there() -> None:
         ),
         ("x,throughput\n1,inf\n", None, "recording-figure"),
         ("x,throughput\n1,-3\n", None, "recording-figure"),
+        (
+            ",".join([*(f"k{i}" for i in range(70)), "throughput\n"])
+            + "".join(",".join([str(n)] * 70 + ["5\n"]) for n in (1, 2)),
+            None,
+            "recording-knobs",
+        ),
         ("x,throughput\n1,10,\n2,15,\n", None, "recording-table"),
         ("x,throughput\n1," + "9" * 200_000 + "\n", None, "recording-table"),
         ("x,throughput\n1,2\n", "[" * 100_000, "recording-document"),
@@ -200,6 +207,26 @@ def test_any_values_of_a_knob_are_played(strategy: str, cores: tuple[str, str]) 
         found = recording("odd", f"{knob},{other},throughput\n{''.join(rows)}")
         runs = judged("s", find_strategy(strategy), found.landscape, GOAL, Terms(), range(1), simulated=False)
         assert [run.regrets[-1] for run in runs if run.regrets] in ([0.0], [])
+
+
+def test_legal_points_are_found_without_trying_all_combinations() -> None:
+    """Six values of each of 20 knobs have 4e15 combinations."""
+    rows = np.random.default_rng(0).integers(1, 7, size=(30, 20)).tolist()
+    lines = [",".join(map(str, [*row, 100 + i])) for i, row in enumerate(rows)]
+    found = recording("s", "\n".join([",".join([*(f"k{i}" for i in range(20)), "throughput"]), *lines]))
+    (space,) = found.landscape.spaces
+    assert {tuple(point[f"k{i}"] for i in range(20)) for point in found.landscape.points()} == set(map(tuple, rows))
+    (run,) = judged("random", random.propose, found.landscape, GOAL, Terms(), range(1), simulated=False)
+    assert run.regrets[-1] == 0.0
+    half = space.narrowed({"k0": (1, 2, 3)})
+    assert [point for point in space.points() if point in set(half.points())] == list(half.points())
+    assert 0 < len(list(half.points())) < len({tuple(row) for row in rows})
+
+
+def test_columns_that_the_document_names_are_no_knobs() -> None:
+    told = {"metrics": {"throughput": {"column": "rate"}, "latency": {"column": "p50_ms", "unit": "ms"}}}
+    found = recording("m", "cores,p50_ms,rate\n1,10,100\n2,7,150\n", json.dumps(told))
+    assert [knob.name for knob in found.landscape.spaces[0].knobs] == ["cores"]
 
 
 def test_what_cost_nothing_costs_nothing() -> None:

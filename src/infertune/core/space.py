@@ -117,10 +117,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A legality condition over knobs, with its reason in words (shown to people)."""
+    """A legality condition over knobs, with its reason in words (shown to people).
+
+    ``only``: every combination for which it holds, where those are known; no others are then looked at.
+    """
 
     reason: str
     holds: Callable[[Mapping[str, Value]], bool] = field(compare=False)
+    only: tuple[Mapping[str, Value], ...] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,10 +181,20 @@ class Space:
     def points(self) -> Iterator[Point]:
         """Every legal point over the searched values, in a fixed order."""
         names = [k.name for k in self.knobs]
-        for combo in itertools.product(*(k.values for k in self.knobs)):
+        listed = self.listed()
+        for combo in itertools.product(*(k.values for k in self.knobs)) if listed is None else listed:
             values = dict(zip(names, combo, strict=True))
             if all(rule.holds(values) for rule in self.rules):
                 yield Point.of(self.target, self.device, values)
+
+    def listed(self) -> list[tuple[Value, ...]] | None:
+        """The combinations of searched values that a rule lists, in the order of `points`; None where none does."""
+        only = next((rule.only for rule in self.rules if rule.only is not None), None)
+        if only is None:
+            return None
+        places = [{value: place for place, value in enumerate(k.values)} for k in self.knobs]
+        found = {tuple(at.get(values[k.name], -1) for k, at in zip(self.knobs, places, strict=True)) for values in only}
+        return [tuple(k.values[i] for k, i in zip(self.knobs, at, strict=True)) for at in sorted(found) if -1 not in at]
 
     def size(self) -> tuple[int, int]:
         """(legal points, all combinations) over the searched values."""

@@ -14,7 +14,8 @@ from infertune.core.space import Point, Space, Value
 from infertune.search.parts.arrays import Column, Whole
 
 ENUMERATED = 1 << 21
-"""Up to this many combinations of values all are looked at; of a larger space a fixed sample stands for the whole."""
+"""Up to this many combinations of values all are looked at; of a larger space a fixed sample stands for the whole,
+unless a rule lists what is legal."""
 SAMPLED = 1 << 16
 
 Holds = Callable[[Mapping[str, Value]], bool]
@@ -153,7 +154,7 @@ def _catalogue(spaces: tuple[Space, ...], holds: tuple[Holds, ...]) -> Catalogue
 def _table(space: Space) -> Table:
     shape = tuple(len(knob.values) for knob in space.knobs)
     raw = math.prod(shape)
-    combos = _all(space) if raw <= ENUMERATED else _some(space, raw)
+    combos = _listed(space) or (_all(space) if raw <= ENUMERATED else _some(space, raw))
     names = [knob.name for knob in space.knobs]
     holds = [rule.holds for rule in space.rules]
     legal = []
@@ -170,6 +171,11 @@ def _table(space: Space) -> Table:
 
 def _steps(shape: tuple[int, ...]) -> Whole:
     return np.asarray([math.prod(shape[k + 1 :]) for k in range(len(shape))], dtype=np.int64)
+
+
+def _listed(space: Space) -> Iterator[tuple[int, tuple[Value, ...]]] | None:
+    listed = space.listed()
+    return None if listed is None else ((_combination(space, combo), combo) for combo in listed)
 
 
 def _all(space: Space) -> Iterator[tuple[int, tuple[Value, ...]]]:
@@ -197,7 +203,11 @@ def _number(space: Space, point: Point) -> int | None:
     values = point.values
     if not _fits(space, point) or any(values[knob.name] not in knob.values for knob in space.knobs):
         return None
+    return _combination(space, [values[knob.name] for knob in space.knobs])
+
+
+def _combination(space: Space, combo: Sequence[Value]) -> int:
     number = 0
-    for knob in space.knobs:
-        number = number * len(knob.values) + knob.values.index(values[knob.name])
+    for knob, value in zip(space.knobs, combo, strict=True):
+        number = number * len(knob.values) + knob.values.index(value)
     return number

@@ -59,6 +59,8 @@ _PLAIN: Mapping[str, Any] = {
     "failed": {"column": "failed"},
     "costs": {"launch_s": {"column": "launch_s"}, "build_s": {"column": "build_s"}},
 }
+MOST_COMBINATIONS = 1 << 62
+"""Of the values of all knobs: what whole numbers of 64 bits can tell apart."""
 _WHOLE = re.compile(r"(-?[0-9]{1,18})(\.0+)?")
 """A whole number, perhaps as tools write it that hold the column as decimals (8.0)."""
 UNSET = "unset"
@@ -191,14 +193,19 @@ def _knob_columns(told: Mapping[str, Any], row: Row) -> dict[str, str]:
     """Knob -> column."""
     if "knobs" in told:
         return {knob: spec.get("column", knob) for knob, spec in told["knobs"].items()}
-    target = told.get("target")
-    other = {target["column"]} if isinstance(target, dict) else set()
-    free = [column for column in row if column not in METRICS and column not in other]
+    free = [column for column in row if column not in METRICS and column not in _other_columns(told)]
     found: dict[str, str] = {}
     for column in free:
         meant = ALIASES.get(column, column)
         found[column if meant in found or (meant != column and meant in row) else meant] = column
     return found
+
+
+def _other_columns(told: Mapping[str, Any]) -> set[str]:
+    """Columns that the document names for something else than a knob."""
+    alone = [told.get(key) for key in ("target", "in_flight", "failed")]
+    specs = [*alone, *told["metrics"].values(), *told.get("costs", {}).values()]
+    return {spec["column"] for spec in specs if isinstance(spec, dict)}
 
 
 def _target(row: Row, told: Mapping[str, Any]) -> str:
@@ -243,7 +250,18 @@ def _space(told: Mapping[str, Any], points: Sequence[Point]) -> Space:
     first, recorded = points[0], frozenset(point.settings for point in points)
     names = [name for name, _ in first.settings]
     knobs = tuple(_knob(told, name, {p.values[name] for p in points if name in p.values}) for name in names)
-    rule = Rule(reason="only what was recorded", holds=lambda values: tuple(sorted(values.items())) in recorded)
+    combinations = math.prod(len(knob.values) for knob in knobs)
+    if combinations > MOST_COMBINATIONS:
+        raise DataError(
+            "recording-knobs",
+            f"the values of {len(knobs)} knobs have {combinations:.0e} combinations, too many to number",
+            hint="say in the document which columns are `metrics` and which are `knobs`",
+        )
+    rule = Rule(
+        reason="only what was recorded",
+        holds=lambda values: tuple(sorted(values.items())) in recorded,
+        only=tuple(point.values for point in points),
+    )
     bare = Space(target=first.target, device=first.device, knobs=knobs, rules=(rule,))
     seeds = tuple(_named(bare, told.get("seeds", ()), recorded))
     baselines = tuple(
