@@ -30,6 +30,7 @@ def others(path: Path) -> Recording:
         "metrics": {"latency": {"column": "latency(avg)", "unit": "ms"}}
         if latency
         else {"throughput": {"column": "throughput"}},
+        "ignored": ["latency(min)", "latency(max)"] if latency else [],
     }
     return recording(path.stem, path.read_text(), json.dumps(told))
 

@@ -167,6 +167,7 @@ def test_a_knob_that_some_rows_leave_out_is_unset_there() -> None:
                 '{"seeds": {"x": 1}}',
                 '{"baselines": {"a": [1]}}',
                 '{"simulated": "no"}',
+                '{"ignored": "x"}',
             )
         ),
     ],
@@ -227,6 +228,15 @@ def test_columns_that_the_document_names_are_no_knobs() -> None:
     told = {"metrics": {"throughput": {"column": "rate"}, "latency": {"column": "p50_ms", "unit": "ms"}}}
     found = recording("m", "cores,p50_ms,rate\n1,10,100\n2,7,150\n", json.dumps(told))
     assert [knob.name for knob in found.landscape.spaces[0].knobs] == ["cores"]
+
+
+def test_a_column_that_varies_without_a_role_is_told() -> None:
+    """Rows that differ only there would be launches of one point."""
+    table = "dtype,cores,host,when,throughput\nf32,1,h,1,5\nf32,2,h,2,6\n"
+    with pytest.raises(DataError, match="does not say what varies in cores, when"):
+        recording("some", table, '{"knobs": {"dtype": {}}}')
+    found = recording("all", table, '{"knobs": {"dtype": {}, "cores": {}}, "ignored": ["when"]}')
+    assert len(found.landscape.points()) == 2
 
 
 def test_what_cost_nothing_costs_nothing() -> None:

@@ -65,5 +65,6 @@ _FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "simulated": ("true or false", lambda told: isinstance(told, bool)),
     "knobs": ('an object of objects like {"column": name}', _is_object_of(_is_knob)),
     "seeds": ("a list of objects", lambda told: isinstance(told, list) and all(map(_is_setting, told))),
+    "ignored": ("a list of columns", lambda told: isinstance(told, list) and all(map(_is_text, told))),
     "baselines": ("an object of objects", _is_object_of(_is_setting)),
 }

@@ -9,7 +9,7 @@ of the run stage, and the goal is ``max throughput``. With it:
      "metrics": {"throughput": {"column": "rate"}, "latency": {"column": "avg", "unit": "ms"}, "p99": ...},
      "in_flight": 1 or {"column": "..."}, "failed": {"column": "..."},
      "costs": {"launch_s": 1.5 or {"column": "..."}, "build_s": 40 or {"column": "..."}},
-     "seeds": [{"cores": 4}], "baselines": {"default": {"cores": 16}}}
+     "seeds": [{"cores": 4}], "baselines": {"default": {"cores": 16}}, "ignored": ["time"]}
 
 Knobs are told in the names that infertune uses (cores, instances, batch, set_size, precision, ...), because strategies
 know what those mean; any other name is a knob without a meaning. ``scale`` is ``number`` or ``choice``; by default
@@ -97,6 +97,7 @@ def recording(name: str, table: str, document: str | None = None) -> Recording:
     rows = _rows(name, table)
     told = {**_PLAIN, **parsed(name, document)}
     _check_columns(name, rows[0], told)
+    _check_roles(name, rows, told)
     schemes = _schemes(rows, told)
     groups: dict[Point, list[Row]] = {}
     for row in rows:
@@ -154,6 +155,18 @@ def _check_columns(name: str, row: Row, told: Mapping[str, Any]) -> None:
         )
 
 
+def _check_roles(name: str, rows: Sequence[Row], told: Mapping[str, Any]) -> None:
+    """No column may vary without a role: settings that it tells apart would be one point."""
+    used = {*_knob_columns(told, rows[0]).values(), *_other_columns(told), *METRICS}
+    free = [column for column in rows[0] if column not in used and len({row[column] for row in rows}) > 1]
+    if free:
+        raise DataError(
+            "recording-column",
+            f"the document beside `{quoted(name)}` does not say what varies in {quoted(', '.join(free))}",
+            hint="name it under `knobs` or `metrics`, or in the list `ignored`",
+        )
+
+
 _RATES = ("throughput", "latency")
 
 
@@ -202,10 +215,10 @@ def _knob_columns(told: Mapping[str, Any], row: Row) -> dict[str, str]:
 
 
 def _other_columns(told: Mapping[str, Any]) -> set[str]:
-    """Columns that the document names for something else than a knob."""
+    """Columns that the document names for something else than a knob, or to be ignored."""
     alone = [told.get(key) for key in ("target", "in_flight", "failed")]
     specs = [*alone, *told["metrics"].values(), *told.get("costs", {}).values()]
-    return {spec["column"] for spec in specs if isinstance(spec, dict)}
+    return {*(spec["column"] for spec in specs if isinstance(spec, dict)), *told.get("ignored", ())}
 
 
 def _target(row: Row, told: Mapping[str, Any]) -> str:
