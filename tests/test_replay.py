@@ -136,11 +136,8 @@ def test_a_knob_that_some_rows_leave_out_is_unset_there() -> None:
         ("x,throughput\n1,2\n", "[]", "recording-document"),
         ("x,throughput\n1,2\n", '{"knobs": {"z": {}}}', "recording-column"),
         ("x,throughput\n1,many\n", None, "recording-figure"),
-        (
-            "x,throughput\n1,2\n",
-            '{"metrics": {"throughput": {"column": "throughput", "unit": "h"}}}',
-            "recording-figure",
-        ),
+        ("x,throughput\n1e-05,2\n", '{"knobs": {"x": {"scale": "number"}}}', "recording-figure"),
+        ("x,y,throughput\n1,,2\n,1,3\n", '{"knobs": {"x": {"scale": "number"}, "y": {}}}', "recording-figure"),
         ("x,throughput\n1,inf\n", None, "recording-figure"),
         ("x,throughput\n1,-3\n", None, "recording-figure"),
         (
@@ -168,6 +165,9 @@ def test_a_knob_that_some_rows_leave_out_is_unset_there() -> None:
                 '{"baselines": {"a": [1]}}',
                 '{"simulated": "no"}',
                 '{"ignored": "x"}',
+                '{"knobs": {"x": {"stage": "compile"}}}',
+                '{"knobs": {"x": {"scale": "log"}}}',
+                '{"metrics": {"throughput": {"column": "throughput", "unit": "h"}}}',
             )
         ),
     ],
@@ -237,6 +237,12 @@ def test_a_column_that_varies_without_a_role_is_told() -> None:
         recording("some", table, '{"knobs": {"dtype": {}}}')
     found = recording("all", table, '{"knobs": {"dtype": {}, "cores": {}}, "ignored": ["when"]}')
     assert len(found.landscape.points()) == 2
+
+
+def test_the_nearest_word_is_told() -> None:
+    with pytest.raises(DataError) as caught:
+        recording("words", "x,throughput\n1,2\n", '{"knobs": {"x": {"scale": "numbers"}}}')
+    assert str(caught.value.hint) == "did you mean `number`? scale: number, choice"
 
 
 def test_what_cost_nothing_costs_nothing() -> None:

@@ -6,9 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from infertune.core.errors import DataError, quoted
+from infertune.core.errors import DataError, nearest, quoted
 
 HINT = "docs/replay.md shows what it may say"
+_SAID: Mapping[str, tuple[str, ...]] = {
+    "stage": ("run", "build"),
+    "scale": ("number", "choice"),
+    "unit": ("s", "ms", "us", "ns"),
+}
+"""Keys whose value is one of some words."""
 
 
 def parsed(name: str, document: str | None) -> Mapping[str, Any]:
@@ -24,11 +30,27 @@ def parsed(name: str, document: str | None) -> Mapping[str, Any]:
     for key, (words, fits) in _FORMS.items():
         if key in told and not fits(told[key]):
             raise _wrong(name, f"says `{key}` wrongly: it is {words}")
+    for spec in _specs(told):
+        for key in _SAID.keys() & spec.keys():
+            _check_word(name, key, str(spec[key]), _SAID[key])
     return told
 
 
-def _wrong(name: str, what: str) -> DataError:
-    return DataError("recording-document", f"the document beside `{quoted(name)}` {what}", hint=HINT)
+def _specs(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Everything that may name a column."""
+    alone = [told.get(key) for key in ("target", "in_flight", "failed")]
+    many = [spec for key in ("knobs", "metrics", "costs") for spec in told.get(key, {}).values()]
+    return [spec for spec in (*alone, *many) if isinstance(spec, dict)]
+
+
+def _check_word(name: str, key: str, word: str, known: tuple[str, ...]) -> None:
+    if word not in known:
+        hint = f"{nearest(word, known)}{key}: {', '.join(known)}"
+        raise _wrong(name, f"says `{key}` wrongly: `{quoted(word)}`", hint)
+
+
+def _wrong(name: str, what: str, hint: str = HINT) -> DataError:
+    return DataError("recording-document", f"the document beside `{quoted(name)}` {what}", hint=hint)
 
 
 def _is_text(told: Any) -> bool:

@@ -12,8 +12,8 @@ of the run stage, and the goal is ``max throughput``. With it:
      "seeds": [{"cores": 4}], "baselines": {"default": {"cores": 16}}, "ignored": ["time"]}
 
 Knobs are told in the names that infertune uses (cores, instances, batch, set_size, precision, ...), because strategies
-know what those mean; any other name is a knob without a meaning. ``scale`` is ``number`` or ``choice``; by default
-columns of whole numbers are numbers. What was not recorded is not legal.
+know what those mean; any other name is a knob without a meaning. ``scale`` is ``number`` (of whole numbers only) or
+``choice``; by default columns of whole numbers are numbers, and all others choices. What was not recorded is not legal.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def recording(name: str, table: str, document: str | None = None) -> Recording:
     told = {**_PLAIN, **parsed(name, document)}
     _check_columns(name, rows[0], told)
     _check_roles(name, rows, told)
-    schemes = _schemes(rows, told)
+    schemes = _schemes(name, rows, told)
     groups: dict[Point, list[Row]] = {}
     for row in rows:
         groups.setdefault(_point(row, told, schemes), []).append(row)
@@ -225,23 +225,30 @@ def _target(row: Row, told: Mapping[str, Any]) -> str:
     return _cell(row, told.get("target", "recorded")) or "recorded"
 
 
-def _schemes(rows: Sequence[Row], told: Mapping[str, Any]) -> dict[str, Scheme]:
+def _schemes(name: str, rows: Sequence[Row], told: Mapping[str, Any]) -> dict[str, Scheme]:
     """Per target its knobs: those whose column some row of it fills."""
     by_target: dict[str, list[Row]] = {}
     for row in rows:
         by_target.setdefault(_target(row, told), []).append(row)
     columns = _knob_columns(told, rows[0])
-    return {target: _scheme(told, columns, ours) for target, ours in by_target.items()}
+    return {target: _scheme(name, told, columns, ours) for target, ours in by_target.items()}
 
 
-def _scheme(told: Mapping[str, Any], columns: Mapping[str, str], rows: Sequence[Row]) -> Scheme:
+def _scheme(name: str, told: Mapping[str, Any], columns: Mapping[str, str], rows: Sequence[Row]) -> Scheme:
     texts = {knob: {row.get(column) or "" for row in rows} for knob, column in columns.items()}
-    named = {knob for knob, spec in told.get("knobs", {}).items() if spec.get("scale") == "choice"}
-    return {
-        knob: (columns[knob], knob not in named and all(map(_WHOLE.fullmatch, found)))
-        for knob, found in texts.items()
-        if any(found)
-    }
+    scales = {knob: spec.get("scale") for knob, spec in told.get("knobs", {}).items()}
+    scheme: dict[str, tuple[str, bool]] = {}
+    for knob, found in texts.items():
+        others = sorted(text for text in found if not _WHOLE.fullmatch(text))
+        if others and any(found) and scales.get(knob) == "number":
+            raise DataError(
+                "recording-figure",
+                f"`{quoted(name)}`: `{quoted(others[0])}` in `{quoted(columns[knob])}` is no whole number",
+                hint="write whole numbers in every row (of a smaller unit), or say choice as its `scale`",
+            )
+        if any(found):
+            scheme[knob] = (columns[knob], not others and scales.get(knob) != "choice")
+    return scheme
 
 
 def _point(row: Row, told: Mapping[str, Any], schemes: Mapping[str, Scheme]) -> Point:
