@@ -45,7 +45,7 @@ DOCUMENT = {
     },
     "metrics": {"throughput": {"column": "rate"}, "latency": {"column": "avg", "unit": "ms"}},
     "costs": {"launch_s": {"column": "took"}, "build_s": 30},
-    "seeds": [{"target": "a", "mode": "fast", "cores": 2, "batch": 1}, {"target": "a", "mode": "none", "cores": 2}],
+    "seeds": [{"target": "a", "mode": "fast", "cores": 2, "batch": 1}],
     "baselines": {"b default": {"target": "b", "cores": 2, "batch": 1}},
 }
 
@@ -138,6 +138,27 @@ def test_a_knob_that_some_rows_leave_out_is_unset_there() -> None:
         ("x,throughput\n1,many\n", None, "recording-figure"),
         ("x,throughput\n1e-05,2\n", '{"knobs": {"x": {"scale": "number"}}}', "recording-figure"),
         ("x,y,throughput\n1,,2\n,1,3\n", '{"knobs": {"x": {"scale": "number"}, "y": {}}}', "recording-figure"),
+        *(
+            ("x,throughput\n1,2\n", document, "recording-column")
+            for document in (
+                '{"target": {"column": "runtime"}}',
+                '{"failed": {"column": "fail"}}',
+                '{"costs": {"launch_s": {"column": "took"}}}',
+                '{"metrics": {"throughput": {"column": "throughput"}, "p99": {"column": "p99"}}}',
+                '{"ignored": ["when"]}',
+            )
+        ),
+        *(
+            ("x,y,throughput\n1,1,2\n2,,3\n", document, "recording-seed")
+            for document in (
+                '{"seeds": [{"x": 1}]}',
+                '{"seeds": [{"x": 7, "y": 1}]}',
+                '{"seeds": [{"x": 1, "y": 1, "runtime": "a"}]}',
+                '{"seeds": [{"x": 1, "y": 1, "target": "a"}]}',
+                '{"baselines": {"default": {"x": 2, "y": 1}}}',
+            )
+        ),
+        ("x,x,throughput\n1,2,2\n", None, "recording-table"),
         ("x,throughput\n1,inf\n", None, "recording-figure"),
         ("x,throughput\n1,-3\n", None, "recording-figure"),
         (
@@ -165,6 +186,11 @@ def test_a_knob_that_some_rows_leave_out_is_unset_there() -> None:
                 '{"baselines": {"a": [1]}}',
                 '{"simulated": "no"}',
                 '{"ignored": "x"}',
+                '{"metric": {}}',
+                '{"knobs": {"x": {"col": "x"}}}',
+                '{"metrics": {"throughput": {"column": "throughput"}, "p50": {"column": "x"}}}',
+                '{"costs": {"launch": 1}}',
+                '{"failed": {"column": "x", "units": "s"}}',
                 '{"knobs": {"x": {"stage": "compile"}}}',
                 '{"knobs": {"x": {"scale": "log"}}}',
                 '{"metrics": {"throughput": {"column": "throughput", "unit": "h"}}}',
@@ -243,6 +269,24 @@ def test_the_nearest_word_is_told() -> None:
     with pytest.raises(DataError) as caught:
         recording("words", "x,throughput\n1,2\n", '{"knobs": {"x": {"scale": "numbers"}}}')
     assert str(caught.value.hint) == "did you mean `number`? scale: number, choice"
+
+
+def test_seeds_are_read_as_the_rows_are() -> None:
+    """The gap makes the column one of texts."""
+    found = recording("gap", "x,y,throughput\n1,1,2\n2,,3\n", '{"seeds": [{"x": 1, "y": 1}, {"x": 2, "y": "unset"}]}')
+    assert [seed.values for seed in found.landscape.spaces[0].seeds] == [{"x": 1, "y": "1"}, {"x": 2, "y": "unset"}]
+
+
+def test_the_documented_document_is_one() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "replay.md").read_text()
+    document = page.split("```json\n")[1].split("```")[0]
+    table = """runtime,intraop_threads,batch_size,precision,level,rate,avg,p99,rss,streams,error,compile_s,host
+openvino,16,1,f32,high,100,10,12,9000,1,,40,a
+openvino,0,1,f32,auto,90,11,14,9000,1,,40,b
+"""
+    found = recording("documented", table, document).landscape
+    assert [seed["cores"] for seed in found.spaces[0].seeds] == [16]
+    assert [baseline.point["cores"] for baseline in found.spaces[0].baselines] == [0]
 
 
 def test_what_cost_nothing_costs_nothing() -> None:

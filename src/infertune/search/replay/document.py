@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from infertune.core.errors import DataError, nearest, quoted
@@ -27,20 +27,39 @@ def parsed(name: str, document: str | None) -> Mapping[str, Any]:
         raise _wrong(name, f"is no JSON: {error}") from error
     if not isinstance(told, dict):
         raise _wrong(name, "is no object")
+    _check_keys(name, told, (*_FORMS, *_READ_BY_PEOPLE))
     for key, (words, fits) in _FORMS.items():
         if key in told and not fits(told[key]):
             raise _wrong(name, f"says `{key}` wrongly: it is {words}")
-    for spec in _specs(told):
-        for key in _SAID.keys() & spec.keys():
-            _check_word(name, key, str(spec[key]), _SAID[key])
+    _check_inside(name, told)
     return told
 
 
-def _specs(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Everything that may name a column."""
+def _check_inside(name: str, told: Mapping[str, Any]) -> None:
+    knobs = told.get("knobs", {}).values()
+    for key, known in _NAMES.items():
+        _check_keys(name, told.get(key, {}), known, f" in `{key}`")
+    for spec in knobs:
+        _check_keys(name, spec, ("column", "stage", "scale"), " of a knob")
+    for spec in sources(told):
+        _check_keys(name, spec, ("column", "unit"), " beside `column`")
+    for spec in (*knobs, *sources(told)):
+        for key in _SAID.keys() & spec.keys():
+            _check_word(name, key, str(spec[key]), _SAID[key])
+
+
+def sources(told: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """Each {"column": name} that stands for something else than a knob."""
     alone = [told.get(key) for key in ("target", "in_flight", "failed")]
-    many = [spec for key in ("knobs", "metrics", "costs") for spec in told.get(key, {}).values()]
+    many = [spec for key in ("metrics", "costs") for spec in told.get(key, {}).values()]
     return [spec for spec in (*alone, *many) if isinstance(spec, dict)]
+
+
+def _check_keys(name: str, told: Mapping[str, Any], known: Sequence[str], where: str = "") -> None:
+    for key in told:
+        if key not in known:
+            hint = f"{nearest(key, known)}keys: {', '.join(known)}"
+            raise _wrong(name, f"has a key `{quoted(key)}`{where} that means nothing", hint)
 
 
 def _check_word(name: str, key: str, word: str, known: tuple[str, ...]) -> None:
@@ -89,4 +108,9 @@ _FORMS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "seeds": ("a list of objects", lambda told: isinstance(told, list) and all(map(_is_setting, told))),
     "ignored": ("a list of columns", lambda told: isinstance(told, list) and all(map(_is_text, told))),
     "baselines": ("an object of objects", _is_object_of(_is_setting)),
+}
+_READ_BY_PEOPLE = ("rules", "facts", "recorded_at")
+_NAMES: Mapping[str, Sequence[str]] = {
+    "metrics": ("throughput", "latency", "p99", "memory"),
+    "costs": ("launch_s", "build_s"),
 }

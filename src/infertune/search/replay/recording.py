@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from infertune.core.errors import DataError, quoted
+from infertune.core.errors import DataError, nearest, quoted
 from infertune.core.goal import Goal, parse_goal
 from infertune.core.records import Failed
 from infertune.core.space import Baseline, Knob, Point, Rule, Space, Value
-from infertune.search.replay.document import HINT, parsed
+from infertune.search.replay.document import HINT, parsed, sources
 from infertune.search.replay.landscape import Landscape, as_set
 
 METRICS = ("throughput", "latency", "p50_s", "p99_s", "memory_bytes", "in_flight", "launch_s", "build_s", "failed")
@@ -94,18 +94,21 @@ class Figures:
 
 def recording(name: str, table: str, document: str | None = None) -> Recording:
     """Raises `DataError` for a table or document that does not say what is needed."""
-    rows = _rows(name, table)
-    told = {**_PLAIN, **parsed(name, document)}
-    _check_columns(name, rows[0], told)
+    rows, said = _rows(name, table), parsed(name, document)
+    told = {**_PLAIN, **said}
+    _check_columns(name, rows[0], said)
+    _check_rates(name, rows[0], told)
     _check_roles(name, rows, told)
     schemes = _schemes(name, rows, told)
     groups: dict[Point, list[Row]] = {}
     for row in rows:
         groups.setdefault(_point(row, told, schemes), []).append(row)
     found = {point: _figures(name, point, launches, told) for point, launches in groups.items()}
+    spaces = _spaces(told, list(found))
+    _check_named(name, told, spaces)
     landscape = Landscape(
         name=str(told.get("title", name)),
-        spaces=_spaces(told, list(found)),
+        spaces=spaces,
         throughput=lambda p: found[p].throughput,
         in_flight=lambda p: found[p].in_flight,
         fails=lambda p: found[p].failed,
@@ -122,11 +125,16 @@ def recording(name: str, table: str, document: str | None = None) -> Recording:
 
 def _rows(name: str, table: str) -> list[Row]:
     try:
-        rows: list[Row] = list(csv.DictReader(io.StringIO(table)))
+        reader = csv.DictReader(io.StringIO(table))
+        rows: list[Row] = list(reader)
     except csv.Error as error:
         raise DataError("recording-table", f"`{quoted(name)}` is no CSV: {error}", hint=_CSV) from error
     if not rows:
         raise DataError("recording-empty", f"`{quoted(name)}` holds no rows", hint=_CSV)
+    columns = reader.fieldnames or ()
+    for column in columns:
+        if columns.count(column) > 1:
+            raise DataError("recording-table", f"`{quoted(name)}` has two columns `{quoted(column)}`", hint=_CSV)
     for number, row in enumerate(rows, start=1):
         if None in row:
             raise DataError(
@@ -138,15 +146,19 @@ def _rows(name: str, table: str) -> list[Row]:
 _CSV = "a CSV with a line of column names"
 
 
-def _check_columns(name: str, row: Row, told: Mapping[str, Any]) -> None:
-    knobs = [spec.get("column", knob) for knob, spec in told.get("knobs", {}).items()]
-    for column in knobs:
+def _check_columns(name: str, row: Row, said: Mapping[str, Any]) -> None:
+    """Every column that the document names is there."""
+    knobs = [spec.get("column", knob) for knob, spec in said.get("knobs", {}).items()]
+    for column in (*knobs, *(spec["column"] for spec in sources(said)), *said.get("ignored", ())):
         if column not in row:
             raise DataError(
                 "recording-column",
-                f"`{quoted(name)}` has no column `{quoted(str(column))}`",
-                hint=f"columns: {', '.join(row)}",
+                f"`{quoted(name)}` has no column `{quoted(column)}`",
+                hint=f"{nearest(column, row)}columns: {quoted(', '.join(row))}",
             )
+
+
+def _check_rates(name: str, row: Row, told: Mapping[str, Any]) -> None:
     if not any(_cell(row, told["metrics"].get(metric)) is not None or _has(row, told, metric) for metric in _RATES):
         raise DataError(
             "recording-column",
@@ -216,9 +228,7 @@ def _knob_columns(told: Mapping[str, Any], row: Row) -> dict[str, str]:
 
 def _other_columns(told: Mapping[str, Any]) -> set[str]:
     """Columns that the document names for something else than a knob, or to be ignored."""
-    alone = [told.get(key) for key in ("target", "in_flight", "failed")]
-    specs = [*alone, *told["metrics"].values(), *told.get("costs", {}).values()]
-    return {*(spec["column"] for spec in specs if isinstance(spec, dict)), *told.get("ignored", ())}
+    return {*(spec["column"] for spec in sources(told)), *told.get("ignored", ())}
 
 
 def _target(row: Row, told: Mapping[str, Any]) -> str:
@@ -283,28 +293,41 @@ def _space(told: Mapping[str, Any], points: Sequence[Point]) -> Space:
         only=tuple(point.values for point in points),
     )
     bare = Space(target=first.target, device=first.device, knobs=knobs, rules=(rule,))
-    seeds = tuple(_named(bare, told.get("seeds", ()), recorded))
+    seeds = tuple(_named(bare, told.get("seeds", ())))
     baselines = tuple(
         Baseline(name=name, point=point)
         for name, values in told.get("baselines", {}).items()
-        for point in _named(bare, [values], recorded)
+        for point in _named(bare, [values])
     )
     return Space(
         target=bare.target, device=bare.device, knobs=knobs, rules=bare.rules, seeds=seeds, baselines=baselines
     )
 
 
-def _named(
-    space: Space, wanted: Iterable[Mapping[str, Value]], recorded: frozenset[tuple[tuple[str, Value], ...]]
-) -> list[Point]:
+def _named(space: Space, wanted: Iterable[Mapping[str, Value]]) -> list[Point]:
     """Points of this space that were recorded; those of other targets and of other values are left out."""
-    names = {knob.name for knob in space.knobs}
     found = []
     for values in wanted:
         if values.get("target", space.target) == space.target:
-            point = Point.of(space.target, space.device, {k: v for k, v in values.items() if k in names})
-            found += [point] if point.settings in recorded else []
-    return found
+            texts = {name: str(value) for name, value in values.items()}
+            read = {k.name: v for k in space.knobs for v in k.values if str(v) == texts.get(k.name)}
+            found.append(Point.of(space.target, space.device, read))
+    return [point for point in found if space.why_illegal(point) is None]
+
+
+def _check_named(name: str, told: Mapping[str, Any], spaces: Sequence[Space]) -> None:
+    """Every seed and baseline is a point of some space."""
+    knobs = {knob.name for space in spaces for knob in space.knobs}
+    for values in (*told.get("seeds", ()), *told.get("baselines", {}).values()):
+        odd = next((key for key in values if key not in {"target", *knobs}), None)
+        if odd is not None or not any(_named(space, [values]) for space in spaces):
+            shown = ", ".join(f"{key}={value}" for key, value in values.items())
+            why = "a seed or baseline has the values of a recorded point, one for every knob"
+            raise DataError(
+                "recording-seed",
+                f"`{quoted(name)}` has no point `{quoted(shown)}`",
+                hint=why if odd is None else f"{nearest(odd, knobs)}knobs: {', '.join(sorted(knobs))}; target",
+            )
 
 
 def _knob(told: Mapping[str, Any], name: str, values: Iterable[Value]) -> Knob:
