@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import shutil
@@ -336,6 +337,13 @@ def test_our_own_use_counts(cache: ArtifactCache) -> None:
     assert cache.prune_all() == ()
     cache.close()
     assert len(cache.prune_all()) == 1
+
+
+def test_what_a_dropped_cache_handed_out_stays_in_use(cache: ArtifactCache) -> None:
+    artifact = build(ArtifactCache(cache.root))
+    gc.collect()
+    assert cache.prune_all() == ()
+    assert Path(artifact.path).is_dir()
 
 
 def test_a_vanished_entry_is_a_miss(cache: ArtifactCache) -> None:

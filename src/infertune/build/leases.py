@@ -16,6 +16,8 @@ from pathlib import Path
 import filelock
 
 _POLL_S = 0.005
+_held: set[Leases] = set()
+"""Those of this process that were not given back: a lock would otherwise end with the last reference to it."""
 
 
 class Leases:
@@ -30,6 +32,7 @@ class Leases:
         with self.guarded():
             self._lock = filelock.FileLock(self._lock_of(self.name), timeout=0, thread_local=False)
             self._lock.acquire()
+        _held.add(self)
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -82,6 +85,7 @@ class Leases:
             self._keys_of(self.name).unlink(missing_ok=True)
             self._lock_of(self.name).unlink(missing_ok=True)
             self._lock.release()
+        _held.discard(self)
 
     def _lock_of(self, name: str) -> Path:
         return self._folder / f"{name}.lease"
