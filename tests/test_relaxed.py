@@ -19,7 +19,7 @@ from infertune.core.answer import answer
 from infertune.core.errors import NothingFeasible
 from infertune.core.goal import parse_goal
 from infertune.core.history import Sample
-from infertune.core.records import Checked, Closed, Entry, Event, Launch, Measurement
+from infertune.core.records import Checked, Closed, Entry, Event, Failed, FailureKind, Launch, Measurement
 from infertune.core.relaxed import relaxed, written
 from infertune.core.space import Point
 from infertune.core.verdict import Terms
@@ -244,3 +244,16 @@ def test_the_error_names_what_was_wrong_with_the_outputs(tmp_path: Path) -> None
     with pytest.raises(NothingFeasible) as caught:
         finish(Study(folder=tmp_path, entries=tuple(recorded(events))), as_json=True, interrupted=0)
     assert caught.value.hint.startswith("the closest gives wrong outputs: logits holds NaN or infinities; clip them")
+
+
+@pytest.mark.parametrize(("kind", "inputs", "budget"), [("timeout", 0, 1), ("output", 0, 0), ("crash", 1, 0)])
+def test_where_nothing_ran_only_what_may_help_is_advised(
+    tmp_path: Path, kind: FailureKind, inputs: int, budget: int
+) -> None:
+    launch = a_launch(ONE, Failed(stage="measure", kind=kind, message="no"))
+    with pytest.raises(NothingFeasible) as told:
+        finish(
+            Study(folder=tmp_path, entries=tuple(infeasible("max throughput", [launch]))), as_json=False, interrupted=0
+        )
+    assert told.value.id == "nothing-ran" and told.value.hint is not None
+    assert (told.value.hint.count("--inputs"), told.value.hint.count("--budget")) == (inputs, budget)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from infertune.core.errors import NothingFeasible, excerpt
+from infertune.core.findings import Answer
 from infertune.study import Study
 
 REASON = 160
@@ -51,9 +52,7 @@ def _no_winner(study: Study) -> NothingFeasible:
     tried = counted(found.counts.trials, "point")
     if found.nearest is None:
         reasons = "; ".join(f"{f.kind} at {f.stage}: {excerpt(f.message, REASON)}" for f in found.failures[:2])
-        needs = "where the model needs certain values, give them with --inputs DATA.npz"
-        sizes = ", certain sizes with --shape" if found.model.shapes else ""
-        hint = f"reasons: {reasons}; {needs}{sizes}" if reasons else "give it a larger --budget"
+        hint = f"reasons: {reasons}{_mended(found)}" if reasons else "give it a larger --budget"
         return NothingFeasible("nothing-ran", f"none of {tried} gave a figure", hint=hint)
     closest = found.nearest
     wrong = next((f.message for f in found.failures if f.kind == "output"), "")
@@ -69,6 +68,15 @@ def _no_winner(study: Study) -> NothingFeasible:
         f"none of {tried} met `{found.question.goal}`",
         hint=f"the closest misses `{closest.limit}` with {closest.measured}; {instead}, or give a larger --budget",
     )
+
+
+def _mended(found: Answer) -> str:
+    """What may help where nothing ran: values and sizes do not against hanging or output that cannot be read."""
+    kinds = {failure.kind for failure in found.failures}
+    if kinds <= {"timeout", "output"}:
+        return "; give it a larger --budget" if "timeout" in kinds else ""
+    sizes = ", certain sizes with --shape" if found.model.shapes else ""
+    return f"; where the model needs certain values, give them with --inputs DATA.npz{sizes}"
 
 
 def nothing_ran(study: Study) -> NothingFeasible | None:
