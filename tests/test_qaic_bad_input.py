@@ -155,7 +155,7 @@ def test_an_sdk_or_a_card_that_cannot_be_used(
     assert "qaic qid: " in told(work, *tune, code=69, id_="no-device", sdk=name)[0]
     listed = infertune(work, "devices", env={"QAIC_ROOT": str(work / name)})
     assert (listed.returncode, listed.stderr) == (0, "")
-    assert any(hint in line and line.startswith("qaic ") for line in listed.stdout.splitlines())
+    assert any(hint in line and line.startswith("qid: ") for line in listed.stdout.splitlines())
 
 
 def test_the_table_of_devices_tells_how_a_card_is(work: Path) -> None:
@@ -163,6 +163,14 @@ def test_the_table_of_devices_tells_how_a_card_is(work: Path) -> None:
     (card,) = [line for line in listed.stdout.splitlines() if line.startswith("qaic ")]
     assert re.search(r"qid0 .*Cloud AI 100 Pro \(simulated\) +16 +32 GiB .* +ready", card)
     assert re.search(r"^qid0: firmware 1\.19\.2, [\d.]+ C, [\d.]+ W$", listed.stdout, re.MULTILINE)
+
+
+def test_a_card_in_error_has_no_size_and_its_advice_is_below_the_table(work: Path) -> None:
+    listed = infertune(work, "devices", env={"QAIC_ROOT": str(work / "sdk"), VARIABLE: "card-error"})
+    lines = listed.stdout.splitlines()
+    (card,) = [line for line in lines if line.startswith("qaic ")]
+    assert re.search(r"qid0 .*\(simulated\) +- +- .* +error$", card.rstrip())
+    assert any(line.startswith("qid0: error: check that you are in the group `qaic`") for line in lines)
 
 
 def test_without_an_sdk(work: Path) -> None:

@@ -31,10 +31,10 @@ def command(
             d.target,
             d.name,
             d.title + (" (simulated)" if d.simulated else ""),
-            str(d.units),
-            bytes_text(d.memory_bytes),
+            str(d.units) if d.units else "-",
+            bytes_text(d.memory_bytes) if d.memory_bytes else "-",
             ", ".join(d.precisions),
-            d.health,
+            _state(d),
         )
         for d in found
     ]
@@ -45,11 +45,19 @@ def command(
         column.no_wrap = True  # on a narrow terminal the others are folded first
     console.print(made)
     for device in found:
-        if state := _state(device):
-            console.print(f"{device.name}: {state}")
+        if told := _condition(device):
+            console.print(f"{device.name}: {told}")
+        if device.health != _state(device):
+            console.print(f"{device.name}: {device.health}", markup=False, soft_wrap=True)
 
 
 def _state(device: Device) -> str:
+    """Its health in a word; what to do about it is told below the table."""
+    state = device.health.partition(": ")[0]
+    return state if state.isalpha() else "unusable"
+
+
+def _condition(device: Device) -> str:
     """Firmware, temperature and power, where a device tells them."""
     told = {**dict(device.versions), **dict(device.facts)}
     forms = (("firmware", "firmware {}"), ("temperature_c", "{} C"), ("power_w", "{} W"))
