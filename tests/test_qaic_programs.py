@@ -106,6 +106,7 @@ def test_a_compile_says_what_the_vendor_s_says(bench: Bench, tmp_path: Path) -> 
         (["-load-profile=p.yaml"], "not simulated"),
         (["-aic-depth-first-mem=16"], "needs -aic-enable-depth-first"),
         ([], "Undefined symbol 'batch'"),
+        (["-onnx-define-symbol=batch,4", "-onnx-define-symbol=nosuch,7"], "no symbol 'nosuch'"),
     ],
 )
 def test_the_compiler_is_strict(bench: Bench, tmp_path: Path, more: list[str], says: str) -> None:

@@ -198,7 +198,7 @@ def _read(world: World, line: Line) -> Network:
     try:
         found = network(world.tree, path, _symbols(line), rebatched)
     except Undefined as undefined:
-        raise Stop(f"Error: {undefined}; use -onnx-define-symbol") from None
+        raise Stop(f"Error: {undefined}") from None
     except InfertuneError as error:
         raise Stop(f"Error: cannot load model: {error.message}") from None
     room = world.settings.kind.dram_mb << 20

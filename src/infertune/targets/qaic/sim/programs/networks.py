@@ -25,7 +25,7 @@ MODEL_FILE = "model.onnx"
 
 
 class Undefined(Exception):  # noqa: N818  the message is all there is to it
-    """The model leaves something open that the compiler needs."""
+    """The model leaves something open that the compiler needs, or has not what the compiler is told of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,8 @@ class Network:
 def network(tree: Tree, path: str, symbols: Mapping[str, int], rebatched: int | None = None) -> Network:
     """Read the model at ``path``; remembered in the tree as long as the file does not change.
 
-    Raises `Undefined` for a symbol that ``symbols`` leaves open, `InfertuneError` for what is no sound model.
+    Raises `Undefined` for a symbol that ``symbols`` leaves open or the model has not, `InfertuneError` for what is no
+    sound model.
     """
     memory = tree.state / "networks" / f"{_stamp(path, symbols, rebatched)}.json"
     if memory.is_file():
@@ -74,6 +75,7 @@ def _read(tree: Tree, path: str, symbols: Mapping[str, int], rebatched: int | No
     weights = {initializer.name for initializer in read.proto.graph.initializer}
     inputs = tuple(_spec(port, symbols) for port in read.proto.graph.input if port.name not in weights)
     _complete(inputs)
+    _check_known(read, symbols)
     batch = batch_of(read.proto, inputs)
     return Network(
         digest=digest,
@@ -108,7 +110,18 @@ def _complete(inputs: tuple[TensorSpec, ...]) -> None:
     for spec in inputs:
         for dim in spec.dims:
             if isinstance(dim, str):
-                raise Undefined(f"Undefined symbol '{dim}' in the shape of input '{spec.name}'")
+                raise Undefined(
+                    f"Undefined symbol '{dim}' in the shape of input '{spec.name}'; use -onnx-define-symbol"
+                )
+
+
+def _check_known(read: Source, symbols: Mapping[str, int]) -> None:
+    graph = read.proto.graph
+    ports = (*graph.input, *graph.output, *graph.value_info)
+    known = {dim.dim_param for port in ports for dim in port.type.tensor_type.shape.dim}
+    for name in symbols:
+        if name not in known:
+            raise Undefined(f"the model has no symbol '{name}', which -onnx-define-symbol names")
 
 
 def _keep(tree: Tree, read: Source, digest: str) -> None:
