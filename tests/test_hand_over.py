@@ -1,4 +1,4 @@
-"""Where a bundle goes: whole, or nothing."""
+"""Where a bundle goes, whole or nothing, and what is said of a winner that nobody made sure of."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from infertune.core.answer import answer
 from infertune.core.errors import CreateError
+from infertune.core.records import Closed
 from infertune.export.bundle import MARK
-from infertune.study.hand_over import _whole
+from infertune.study.hand_over import _doubts, _outputs, _whole
+from infertune.testing.records import a_point, a_question, a_search, a_study, opening, recorded
 
 FULL = "[Errno 28] No space left on device: '/tmp/x/m.onnx' -> 'b/m.onnx'"
 
@@ -45,3 +48,18 @@ def test_an_earlier_export_is_replaced_by_a_whole_one_only(tmp_path: Path) -> No
     assert (tmp_path / "served/m.onnx").read_text() == "second"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "served"]
     assert (tmp_path / "README.md").read_text() == MARK
+
+
+def test_what_was_not_made_sure_of_is_told() -> None:
+    fast = a_point(precision="bf16")
+    search = [*opening(a_question()), *a_search({fast: 200.0})]
+    unsure = answer(recorded([*search, Closed(status="interrupted", why="")]))
+    assert _doubts(unsure, fast) == [
+        "figures are not confirmed on fresh launches",
+        "outputs were not checked against the f32 reference",
+    ]
+    assert _outputs(unsure, fast) == "not checked"
+    assert len(_doubts(unsure, a_point(precision="f32"))) == 1
+    sure = answer(a_study({fast: 200.0}, baselines={"onnxruntime default": 1.0}, cosines={fast: 0.9998}))
+    assert _outputs(sure, fast) == "cosine 0.99980 to the f32 reference over 2 inputs drawn at random"
+    assert _doubts(sure, fast) == []

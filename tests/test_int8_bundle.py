@@ -83,7 +83,9 @@ def test_the_bundle_holds_the_int8_model_and_its_anchors(bundle: Path) -> None:
     assert promised.anchor.folder == ANCHOR and promised.anchor.point["quantisation"] == "none"
     main = json.loads((bundle / "config.json").read_text())["files"][0]
     assert (bundle / main).read_bytes() != (bundle / ANCHOR / main).read_bytes()
-    assert f"`{ANCHOR}/`" in (bundle / "README.md").read_text()
+    told = (bundle / "README.md").read_text()
+    assert f"`{ANCHOR}/`" in told
+    assert "\nOutputs: cosine 0.99980 to the f32 reference over 2 inputs drawn at random.\n" in told
 
 
 def test_the_bundle_runs_with_the_runtime_alone(bundle: Path, tmp_path: Path) -> None:

@@ -161,8 +161,8 @@ def about_anchor(bundle: Bundle) -> str:
     return f"`{ANCHOR}/` is what `infertune verify` measures beside it; the program does not need that folder.\n"
 
 
-def readme(bundle: Bundle, spoken: str, start: str) -> str:
-    """README.md of any format; ``start`` is the format's own part."""
+def readme(bundle: Bundle, spoken: str, start: str, *, outputs: str) -> str:
+    """README.md of any format; ``start`` is the format's own part, ``outputs`` what is known of their fidelity."""
     promised = bundle.promise
     versions = ", ".join(f"{name} {value}" for name, value in promised.device.versions)
     evidence = "confirmed on fresh launches" if promised.confirmed else "not confirmed"
@@ -174,6 +174,8 @@ Setting: {spoken}
 Expected: {words.interval(promised.throughput)} samples/s{promised.load_words}{simulated}, {evidence}
 ({words.counted(promised.launches, "launch")}), on {promised.device.title}
 with {promised.device.units} CPUs, {versions}.
+
+Outputs: {outputs}.
 
 {start}
 The model file is prepared for this kind of machine: tune again on another one. {MARK}

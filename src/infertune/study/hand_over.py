@@ -12,7 +12,7 @@ from pathlib import Path
 
 from infertune.build.cache import ArtifactCache
 from infertune.build.pool import BuildTask, build_one
-from infertune.core import choice, keys
+from infertune.core import choice, keys, words
 from infertune.core.errors import (
     CreateError,
     DataError,
@@ -34,6 +34,7 @@ from infertune.edge.worker import LocalExecutor
 from infertune.export.bundle import Bundle, Promise, complete_bundle, ours, promise, readme
 from infertune.export.formats import DEFAULT, find_format
 from infertune.study.bench import BUILD_TIMEOUT_S
+from infertune.study.checking import is_exact
 from infertune.study.study import Study
 
 _log = logging.getLogger(__name__)
@@ -57,8 +58,29 @@ def export(study: Study, into: str | Path, *, to: str = DEFAULT, level: str | No
     with _whole(folder) as stage, _bundle(answer, answer.winner, answer.figures, confirmed_launches(study)) as bundle:
         start = wanted.write(bundle, stage)
         spoken = answer.words(answer.winner, answer.figures.in_flight)
-        write_text(stage / "README.md", readme(bundle, spoken, start))
+        write_text(stage / "README.md", readme(bundle, spoken, start, outputs=_outputs(answer, answer.winner)))
+    doubts = _doubts(answer, answer.winner)
+    if doubts:
+        _log.warning("caveat: the winner's %s", " and its ".join(doubts))
     return folder
+
+
+def _outputs(answer: Answer, winner: Point) -> str:
+    """What is known of the winner's outputs."""
+    found, feed = answer.fidelity, answer.question.feed
+    if found is None:
+        return "not checked; it computes in f32, as the reference does" if is_exact(winner) else "not checked"
+    measure = answer.question.metric or "cosine"
+    inputs = words.counted(found.inputs, "input")
+    source = "drawn at random" if feed.path is None else f"of `{shown(feed.path)}`"
+    return f"{measure} {found.value:.5f} to the f32 reference over {inputs} {source}"
+
+
+def _doubts(answer: Answer, winner: Point) -> list[str]:
+    """What a study did not make sure of before its winner was handed over."""
+    checked = answer.fidelity is not None or is_exact(winner)
+    figures = [] if answer.confirmed else ["figures are not confirmed on fresh launches"]
+    return figures + ([] if checked else ["outputs were not checked against the f32 reference"])
 
 
 @contextmanager
