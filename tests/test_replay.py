@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -375,6 +377,28 @@ def test_the_library_call(data: Path) -> None:
     assert [(r.strategy, r.seed) for r in runs] == [("grid", 0), ("grid", 1), ("random", 0), ("random", 1)]
     assert list(grouped(runs)) == ["two runtimes"]
     assert load(data.with_suffix(".json")).landscape.name == "two runtimes"
+
+
+def test_one_file_and_one_strategy_may_stand_alone(data: Path) -> None:
+    assert replay(str(data), strategies="grid", seeds=1) == replay([data], strategies=("grid",), seeds=1)
+
+
+@pytest.mark.parametrize(
+    ("terms", "error"),
+    [
+        ({"seeds": 0}, "nothing-to-play"),
+        ({"trials": 0}, "nothing-to-play"),
+        ({"strategies": ()}, "nothing-to-play"),
+        ({"data": ()}, "nothing-to-play"),
+        ({"noise": -1.0}, "not-a-share"),
+        ({"noise": math.nan}, "not-a-share"),
+        ({"invalid": 1.0}, "not-a-share"),
+    ],
+)
+def test_what_cannot_be_played_is_told(data: Path, terms: Mapping[str, Any], error: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        replay(**{"data": [data], **terms})
+    assert caught.value.id == error
 
 
 def test_the_command_prints_a_table(data: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

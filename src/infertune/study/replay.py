@@ -14,9 +14,9 @@ from infertune.search.replay.recording import Recording, recording
 
 
 def replay(
-    data: Sequence[str | Path],
+    data: str | Path | Sequence[str | Path],
     *,
-    strategies: Sequence[str] = ("auto",),
+    strategies: str | Sequence[str] = ("auto",),
     seeds: int = 20,
     trials: int = 40,
     goal: str | None = None,
@@ -26,14 +26,22 @@ def replay(
 ) -> tuple[Replayed, ...]:
     """Play every recorded space in ``data`` (CSV files, each with a JSON document beside it) to every strategy.
 
-    ``strategies`` may be ``("all",)``. ``noise`` (0.1: launches differ by 10 %) replaces the recorded launches'
-    own; ``invalid`` is a share of points that are made to fail. Raises `InfertuneError` for a file that is not there
-    or does not say what is needed.
+    One file or strategy may be given alone; ``strategies`` may be ``all``. ``noise`` (0.1: launches differ by 10 %)
+    replaces the recorded launches' own; ``invalid`` is a share of points that are made to fail. Raises `InfertuneError`
+    for a file that is not there or does not say what is needed, and where there is nothing to play.
     """
-    known = {name: find_strategy(name) for name in (names() if "all" in strategies else strategies)}
+    paths = [data] if isinstance(data, str | Path) else data
+    wanted_names = [strategies] if isinstance(strategies, str) else strategies
+    if not (paths and wanted_names and seeds >= 1 and trials >= 1):
+        asked = f"{len(paths)} recordings, {len(wanted_names)} strategies, {seeds} seeds and {trials} trials"
+        raise UsageError("nothing-to-play", f"{asked} play nothing", hint="give at least one of each")
+    for name, value in (("noise", noise or 0.0), ("invalid", invalid)):
+        if not 0.0 <= value < 1.0:
+            raise UsageError("not-a-share", f"{name} cannot be {value}", hint="give 0 or more and less than 1")
+    known = {name: find_strategy(name) for name in (names() if "all" in wanted_names else wanted_names)}
     terms = Terms(trials=trials, noise=noise, invalid=invalid)
     found = []
-    for recorded in [load(Path(path)) for path in data]:
+    for recorded in [load(Path(path)) for path in paths]:
         wanted = recorded.goal if goal is None else parse_goal(goal)
         for name, strategy in known.items():
             runs = judged(name, strategy, recorded.landscape, wanted, terms, range(seeds), simulated=recorded.simulated)
