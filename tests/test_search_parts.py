@@ -16,7 +16,7 @@ from infertune.search.parts.arrays import Floats
 from infertune.search.parts.candidates import AT_LEAST, AT_MOST, candidates
 from infertune.search.parts.catalogue import catalogue
 from infertune.search.parts.evidence import read
-from infertune.search.parts.feasible import chance, hopeless
+from infertune.search.parts.feasible import OTHER_CAUSE, chance, hopeless
 from infertune.search.parts.features import Inputs, encode_points, encoded
 from infertune.search.parts.figures import ANYTHING, THROUGHPUT, figures
 from infertune.search.parts.known import known
@@ -441,7 +441,17 @@ def test_a_crash_closes_nothing_but_is_remembered_nearby() -> None:
     others = encode_points(EVERYTHING, [point.but(batch=32), far])
     near, away = chance(encode_points(EVERYTHING, [point]), np.asarray([0.0]), others)
     assert near < 0.6
-    assert away > near + 0.2
+    assert away > near + 0.15
+
+
+@given(worked=st.integers(1, 12))
+def test_one_failure_does_not_condemn_what_was_tried_once(worked: int) -> None:
+    only = SPACES[0].point(precision="bf16", batch=16, cores=1, instances=2, set_size=1)
+    fine = [p for p in SPACES[0].points() if p["precision"] == "f32"][: 7 * worked : 7]
+    success = np.asarray([0.0] + [1.0] * worked)
+    others = [p for p in SPACES[0].points() if p["precision"] == "bf16" and p != only]
+    found = chance(encode_points(EVERYTHING, [only, *fine]), success, encode_points(EVERYTHING, others))
+    assert found.min() >= OTHER_CAUSE * (worked + 1) / (worked + 3) - 1e-9
 
 
 def test_a_memory_limit_has_no_throughput_trend() -> None:
