@@ -414,6 +414,16 @@ def test_the_command_prints_a_table(data: Path, capsys: pytest.CaptureFixture[st
     assert ElementTree.fromstring(curves.read_text()).tag.endswith("svg")
 
 
+@pytest.mark.parametrize("out", ["nowhere/curves.svg", "."])
+def test_curves_that_cannot_be_written_are_told_before_anything_is_played(
+    data: Path, out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["replay", str(data), "--strategies", "grid", "--seeds", "1", "-o", str(data.parent / out)]) == 73
+    told = capsys.readouterr()
+    assert "error[output-unwritable]" in told.err
+    assert "played" not in told.out + told.err
+
+
 def test_the_command_as_json(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(data), "--strategies", "grid", "--seeds", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

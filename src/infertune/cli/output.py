@@ -5,6 +5,7 @@ Figures and durations in words are in `core.words`; this module knows about stre
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from rich.table import Table
+
+    from infertune.core.errors import CreateError
 
 UNWRAPPED = 1000
 """Columns of an output that is no terminal: wide enough that a row of a table stays one line for `grep` and `awk`."""
@@ -57,17 +60,35 @@ def print_json(value: object) -> None:
 
 def write_result(path: Path, text: str) -> None:
     """A file that somebody asked for. Raises `CreateError` (``output-unwritable``)."""
-    from infertune.core.errors import CreateError, quoted
     from infertune.edge.files import write_text
 
     try:
         write_text(path, text)
     except OSError as error:
-        raise CreateError(
-            "output-unwritable",
-            f"`{quoted(str(path))}` cannot be written: {error.strerror or error}",
-            hint="give a file in a folder that exists and in which you may write",
-        ) from None
+        raise _unwritable(path, error) from None
+
+
+def check_result(path: Path) -> None:
+    """Raises what `write_result` would, before the work that it is to hold."""
+    import tempfile
+
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> CreateError:
+    from infertune.core.errors import CreateError, quoted
+
+    return CreateError(
+        "output-unwritable",
+        f"`{quoted(str(path))}` cannot be written: {error.strerror or error}",
+        hint="give a file in a folder that exists and in which you may write",
+    )
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

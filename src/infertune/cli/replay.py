@@ -28,14 +28,15 @@ def command(
     json: Json = False,
 ) -> None:
     """Play recorded spaces to search strategies: how many trials until near the best, and what is left to gain."""
-    from infertune.cli.output import stderr_console
-    from infertune.edge.files import write_text
+    from infertune.cli.output import check_result, stderr_console, write_result
     from infertune.report.regret_curves import picture
     from infertune.report.replayed import TOLERANCES, replayed_json, replayed_text
     from infertune.report.result import written
     from infertune.study.replay import replay, share
 
     console = stderr_console()
+    if out is not None:
+        check_result(out)
     bounds = sorted({*TOLERANCES, share(tolerance)})
 
     def told(run: Replayed) -> None:
@@ -54,5 +55,5 @@ def command(
     )
     typer.echo(written(replayed_json(runs)) if json else replayed_text(runs, bounds), nl=False)
     if out is not None:
-        write_text(out, picture(runs))
+        write_result(out, picture(runs))
         console.print(f"regret curves: {out}")
