@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,12 @@ def test_all_names_the_public_members() -> None:
 def test_each_public_name_resolves_to_itself(name: str) -> None:
     found = getattr(infertune, name)
     assert name in {"__version__", getattr(found, "__name__", None)}
+
+
+def test_every_public_name_is_documented() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "library.md").read_text()
+    shown = {line.rpartition(".")[2] for line in page.splitlines() if line.startswith("::: ")}
+    assert set(infertune.__all__) - {"__version__"} <= shown
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
