@@ -164,8 +164,8 @@ def test_a_knob_that_some_rows_leave_out_is_unset_there() -> None:
         ("x,throughput\n1,inf\n", None, "recording-figure"),
         ("x,throughput\n1,-3\n", None, "recording-figure"),
         (
-            ",".join([*(f"k{i}" for i in range(70)), "throughput\n"])
-            + "".join(",".join([str(n)] * 70 + ["5\n"]) for n in (1, 2)),
+            ",".join([*(f"k{i}" for i in range(1100)), "throughput\n"])
+            + "".join(",".join([str(n)] * 1100 + ["5\n"]) for n in (1, 2)),
             None,
             "recording-knobs",
         ),

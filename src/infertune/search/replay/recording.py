@@ -284,7 +284,7 @@ def _space(told: Mapping[str, Any], points: Sequence[Point]) -> Space:
     if combinations > MOST_COMBINATIONS:
         raise DataError(
             "recording-knobs",
-            f"the values of {len(knobs)} knobs have {combinations:.0e} combinations, too many to number",
+            f"the values of {len(knobs)} knobs have 1e{math.log10(combinations):.0f} combinations, too many to number",
             hint="say in the document which columns are `metrics` and which are `knobs`",
         )
     rule = Rule(
