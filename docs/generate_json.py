@@ -56,7 +56,7 @@ rows as in `rows[]` above.
 | `metric` | the figure compared: `throughput`, or the percentile that both goals ask for |
 | `a`, `b` | `status`, `goal`, `model` (its name), `winner` (`target`, `point`), `confirmed` as above, `simulated` |
 | `ratio` | how many times better B is, its ends from both intervals at their worst; null where that would not be fair |
-| `verdict` | in words: better, `no difference`, or why they cannot be compared (no winner, another model or shape, ..) |
+| `verdict` | in words: better, `no difference`, or why they are not comparable (another model or shape, ..) |
 | `differences` | what is not the same in both: `model`, `shapes`, `goal`, `device`, `versions`, `inputs` |
 """
 
