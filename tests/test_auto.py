@@ -113,15 +113,18 @@ def out_of_memory(point: Point) -> Failed | None:
     return Failed(stage="measure", kind="memory", message="out of memory")
 
 
-def test_what_needs_more_memory_is_not_tried() -> None:
-    landscape = replace(cpu_landscape(units=8, seed=2), fails=out_of_memory)
-    played = play(auto.propose, landscape, GOAL, seed=1, trials=25, noise=0.03)
-    failed: list[Point] = []
-    for point in (trial.point for trial in played):
-        assert not any(larger(point, dead) for dead in failed), point
-        if out_of_memory(point):
-            failed.append(point)
-    assert regrets(landscape, GOAL, played)[-1] <= 0.12
+def test_what_needs_more_memory_is_not_tried_and_the_rest_is() -> None:
+    left: list[float] = []
+    for seed in range(1, 7):
+        landscape = replace(cpu_landscape(units=8, seed=seed), fails=out_of_memory)
+        played = play(auto.propose, landscape, GOAL, seed=1, trials=25, noise=0.03)
+        failed: list[Point] = []
+        for point in (trial.point for trial in played):
+            assert not any(larger(point, dead) for dead in failed), point
+            if out_of_memory(point):
+                failed.append(point)
+        left.append(regrets(landscape, GOAL, played)[-1])
+    assert statistics.mean(left) <= 0.12
 
 
 def larger(point: Point, dead: Point) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from rich.console import Console
@@ -34,7 +37,7 @@ from infertune.core.records import (
 from infertune.core.space import Point
 from infertune.study.journal import Journal
 from infertune.study.question import Setting, chosen_targets, make_setting
-from infertune.study.tuning import run
+from infertune.study.tuning import ask, run
 from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor, Rate, never
 from infertune.testing.records import a_model, a_point, a_question
@@ -218,8 +221,10 @@ def test_a_resumed_study_names_its_points_as_the_first_command_did() -> None:
     store, clock, question, point = MemoryStore(), FakeClock(), a_question(), a_point(batch=8)
     fresh, resumed = (Progress(goal=parse_goal("max throughput")) for _ in range(2))
     console = Console(quiet=True)
-    Journal(store, clock, (lambda entry: fresh.tell(entry, console),)).append(question)
-    Journal(store, clock, (lambda entry: resumed.tell(entry, console),))
+    setting = cast("Setting", SimpleNamespace(question=question))
+    for progress in (fresh, resumed):
+        ask(Journal(store, clock, (partial(progress.tell, console=console),)), setting)
+    assert len(list(store.entries())) == 1
     assert resumed.named(point) == fresh.named(point) == words.point(point, question.spaces)
     assert resumed.named(point) != words.point(point, ())
 

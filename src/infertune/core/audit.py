@@ -147,7 +147,9 @@ def steady(medians: Sequence[float]) -> bool:
         return True
     half = len(medians) // 2
     first, second = statistics.median(medians[:half]), statistics.median(medians[-half:])
-    return abs(math.log(second / first)) <= math.log(1 + STEADY) if first > 0 and second > 0 else first == second
+    if min(first, second) <= 0:
+        return first == second
+    return abs(math.log(second) - math.log(first)) <= math.log(1 + STEADY)
 
 
 def bimodal(medians: Sequence[float]) -> bool:

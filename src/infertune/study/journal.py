@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from infertune.core.records import Entry, Event, Question
+from infertune.core.records import Entry, Event
 from infertune.core.seams import Clock, Store
 
 Listener = Callable[[Entry], None]
 
 
 class Journal:
-    """Appends events; `elapsed_s` counts study time over all commands that worked on the study.
-
-    Listeners hear what is appended, and first the question of a study that is gone on with: it names the points.
-    """
+    """Appends events and tells listeners; `elapsed_s` counts study time over all commands that worked on the study."""
 
     def __init__(self, store: Store, clock: Clock, listeners: tuple[Listener, ...] = ()) -> None:
         self._store = store
@@ -23,9 +20,6 @@ class Journal:
         self.entries: list[Entry] = list(store.entries())
         self._before_s = self.entries[-1].at_s if self.entries else 0.0
         self._opened_ns = clock.now_ns()
-        for entry in self.entries:
-            if isinstance(entry.event, Question):
-                self._tell(entry)
 
     @property
     def elapsed_s(self) -> float:
@@ -35,8 +29,9 @@ class Journal:
         """On disk when this returns."""
         entry = self._store.append(event, self.elapsed_s)
         self.entries.append(entry)
-        self._tell(entry)
+        self.tell(entry)
 
-    def _tell(self, entry: Entry) -> None:
+    def tell(self, entry: Entry) -> None:
+        """Let listeners hear an entry."""
         for listener in self._listeners:
             listener(entry)

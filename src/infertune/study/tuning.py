@@ -16,7 +16,7 @@ from infertune.core import history
 from infertune.core.duration import parse_duration
 from infertune.core.errors import UsageError
 from infertune.core.goal import load_for, parse_goal
-from infertune.core.records import Closed, Measurement, Noise, Opened
+from infertune.core.records import Closed, Measurement, Noise, Opened, Question
 from infertune.core.seams import Clock, Executor, Store
 from infertune.core.space import Point, Value
 from infertune.edge.clock import MonotonicClock, wall_clock
@@ -180,7 +180,10 @@ def _live(loop: Loop, staff: Staff) -> Closed:
 
 
 def ask(journal: Journal, setting: Setting) -> None:
-    """Write the question first, or raise `UsageError` (``another-question``) if the record asks another one."""
+    """Write the question first, or raise `UsageError` (``another-question``) if the record asks another one.
+
+    Listeners hear the question of a study that is gone on with, too: it names the points.
+    """
     if not journal.entries:
         journal.append(setting.question)
         return
@@ -191,6 +194,7 @@ def ask(journal: Journal, setting: Setting) -> None:
             f"the run folder answers another question: it differs in {', '.join(other)}",
             hint="give another folder with -o, or ask the same question again",
         )
+    journal.tell(next(entry for entry in journal.entries if isinstance(entry.event, Question)))
 
 
 def _ended(journal: Journal) -> bool:
