@@ -27,6 +27,7 @@ from infertune.study.question import Setting
 
 OnPhase = Callable[[str, str], None]
 LEAST_BUILD_S = 30.0
+LATER_BUILDS = 0.5  # of what is left for searching, once there is something to answer with
 LEAST_LAUNCH_S = 20.0
 NOTHING_LEFT = "the strategy has nothing left that is worth a trial"
 _FIRST_GUESS_S = 2.0  # launch overhead assumed before any launch was seen
@@ -276,7 +277,7 @@ class Loop:
     def _screen(self, points: Sequence[Point]) -> None:
         if not self.bench.knows(points):
             self.on_phase("build", "; ".join(map(self.named, points)))
-        self.bench.build(points, most_s=self._most_build_s())
+        self.bench.build(points, most_s=self.most_build_s(LATER_BUILDS if self.scores() else 1.0))
         for point in points:
             self._launch(point, "screen", self._calm_by())
 
@@ -294,10 +295,6 @@ class Loop:
     def _most_launch_s(self) -> float:
         """A point that hangs must not take the study far beyond its budget."""
         return max(LEAST_LAUNCH_S, self.left_s + planning.OVERTIME_S)
-
-    def _most_build_s(self) -> float:
-        """Once there is something to answer with, no build may take more than half of what is left for searching."""
-        return self.most_build_s(0.5 if self.scores() else 1.0)
 
     def most_build_s(self, share: float = 1.0) -> float:
         """A build that hangs must leave the time for confirmation; ``share`` of what searching has left."""
