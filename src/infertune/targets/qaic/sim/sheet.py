@@ -65,7 +65,8 @@ def sheet_of(points: Sequence[Point]) -> Sheet:
 
 
 _OP_NAMES = (
-    "times", "macs", "elements", "weights", "live", "touched", "share", "vector", "fill", "by_row", "by_channel", "whole",
+    "times", "macs", "elements", "weights", "live", "touched", "share", "vector", "fill", "by_row", "by_channel",
+    "whole",
 )  # fmt: skip
 _NO_SPLIT = Split(0.0, 1, 1, 1, 1)
 
