@@ -121,6 +121,11 @@ def test_misuse_names_the_nearest_word(line: str, message: str, hint: str, capsy
     assert next_step.startswith(f"hint: {hint}")
 
 
+def test_the_package_is_the_command() -> None:
+    command = [sys.executable, "-m", "infertune", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"infertune {__version__}\n"
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["--version"]) == 0
     assert capsys.readouterr().out == f"infertune {__version__}\n"
