@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from infertune.build.cache import ArtifactCache
+from infertune.build.pool import PER_BUILD
 from infertune.core import audit, history, stats
 from infertune.core.answer import answer
 from infertune.core.calibrated import Calibrated
-from infertune.core.errors import BusyError
+from infertune.core.errors import BusyError, StorageError
 from infertune.core.goal import parse_goal
 from infertune.core.records import (
     BuildJob,
@@ -36,6 +37,7 @@ from infertune.core.records import (
 from infertune.core.seams import Executor
 from infertune.core.space import Point
 from infertune.edge.clock import MonotonicClock
+from infertune.edge.files import free_bytes
 from infertune.measure.again import LATER
 from infertune.measure.plan import OVERTIME_S
 from infertune.prepare.load import describe
@@ -346,6 +348,90 @@ def test_what_hangs_costs_a_study_neither_its_budget_nor_its_confirmation(
     assert answer(entries).confirmed
     outcomes = [e.event.outcome for e in entries if isinstance(e.event, Built | Launch)]
     assert any(isinstance(outcome, Failed) and outcome.kind == "timeout" for outcome in outcomes)
+
+
+class Overseen:
+    """An executor that notes when the card's builds began and ended, and kills the first build of so many points."""
+
+    def __init__(self, inner: Executor, clock: VirtualClock, victims: int = 0) -> None:
+        self._inner, self._clock, self._victims = inner, clock, victims
+        self.spans: list[tuple[int, int, Point]] = []
+        self.killed: list[Point] = []
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        began = self._clock.now_ns()
+        reply = self._inner.run(target, job, timeout_s=timeout_s)
+        if target != "qaic" or not isinstance(job, BuildJob):
+            return reply
+        self.spans.append((began, self._clock.now_ns(), job.point))
+        if len(self.killed) == self._victims or job.point in self.killed:
+            return reply
+        self.killed.append(job.point)
+        return Failed(stage="build", kind="memory", message="killed by the system, most likely out of memory")
+
+    def beside(self, begin: int, end: int) -> int:
+        """How many builds shared some time with that from ``begin`` to ``end``, itself among them."""
+        return sum(a < end and begin < b for a, b, _ in self.spans)
+
+
+def test_what_crowding_may_have_killed_is_built_once_more_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    overseen = Overseen(SimulatedExecutor(lab.clock), lab.clock, victims=2)
+    entries = lab.run(executor=overseen, strategy="random")
+    again = {point: (a, b) for a, b, point in overseen.spans if point in overseen.killed}
+    assert len(again) == 2
+    assert [overseen.beside(a, b) for a, b in again.values()] == [1, 1]
+    assert max(overseen.beside(a, b) for a, b, _ in overseen.spans) > 1
+    built = [e.event for e in entries if isinstance(e.event, Built)]
+    assert not any(isinstance(event.outcome, Failed) for event in built)
+    assert set(overseen.killed) <= {launch.point for launch in launches(entries, "screen")}
+
+
+def test_what_fails_alone_too_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    entries = lab.run(trials=6, executor=Starved(SimulatedExecutor(lab.clock)), strategy="random")
+    failed = [e.event for e in entries if isinstance(e.event, Built) and isinstance(e.event.outcome, Failed)]
+    assert failed
+    assert len({built.point for built in failed}) == len(failed)
+    assert all(built.point.number("ols") == 2 for built in failed)
+
+
+class Starved:
+    """An executor on which builds with ``ols=2`` find too little memory."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._inner = inner
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        if isinstance(job, BuildJob) and job.point.number("ols") == 2:
+            return Failed(stage="build", kind="memory", message="out of memory")
+        return self._inner.run(target, job, timeout_s=timeout_s)
+
+
+def weighing(lab: Lab, share: float) -> None:
+    """Give the model such weights that one build needs this share of the free disk."""
+    lab.model = replace(lab.model, weight_bytes=int(share * free_bytes(lab.cache.root.parent) / PER_BUILD))
+
+
+def test_a_disk_without_room_for_a_build_is_named_before_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    weighing(lab, 1000.0)
+    overseen = Overseen(SimulatedExecutor(lab.clock), lab.clock)
+    with pytest.raises(StorageError) as told:
+        lab.run(executor=overseen)
+    assert told.value.id == "disk-full"
+    assert not overseen.spans
+
+
+def test_no_more_is_built_at_a_time_than_the_disk_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    weighing(lab, 0.6)
+    overseen = Overseen(SimulatedExecutor(lab.clock), lab.clock)
+    entries = lab.run(executor=overseen)
+    assert max(overseen.beside(a, b) for a, b, _ in overseen.spans) == 1
+    assert len({launch.point for launch in launches(entries, "screen")}) == 12
 
 
 class Meeting:

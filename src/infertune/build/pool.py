@@ -38,13 +38,17 @@ class BuildTask:
 
 
 def build_one(task: BuildTask, executor: Executor, cache: ArtifactCache, clock: Clock) -> Built:
-    """The task's artifact, found or built now, or why there is none."""
+    """The task's artifact, found or built now, or why there is none.
+
+    Raises `StorageError` (id ``disk-full``) when it is to be built and the disk has no room for that.
+    """
     began = clock.now_ns()
     outcome = cache.find(task.key) or _build(task, executor, cache, clock)
     return Built(point=task.point, outcome=outcome, wall_s=(clock.now_ns() - began) / 1e9)
 
 
 def _build(task: BuildTask, executor: Executor, cache: ArtifactCache, clock: Clock) -> Artifact | Failed:
+    require_space([task], cache, 1)
     scratch = cache.scratch()
     began = clock.now_ns()
     try:
@@ -68,14 +72,32 @@ def _unexpected(reply: object) -> Failed:
 def require_space(tasks: Sequence[BuildTask], cache: ArtifactCache, workers: int) -> None:
     """Raises `StorageError` (id ``disk-full``) when the disk has no room for ``workers`` builds side by side."""
     largest = sorted((task.model.weight_bytes for task in tasks), reverse=True)[:workers]
-    needed = RESERVE_BYTES + int(PER_BUILD * sum(largest))
-    free = free_bytes(ensure_folder(cache.root, "the artifact cache"))
+    needed, free = needed_bytes(largest), _free(cache)
     if free < needed:
         raise StorageError(
             "disk-full",
             f"the disk of the artifact cache has {free / 1e9:.1f} GB free, building needs {needed / 1e9:.1f} GB",
             hint="free space with `infertune cache prune`, or set INFERTUNE_CACHE to another disk",
         )
+
+
+def has_space(task: BuildTask, cache: ArtifactCache, builds: int) -> bool:
+    """Whether the disk has room for so many builds like ``task`` side by side."""
+    return _free(cache) >= needed_bytes([task.model.weight_bytes] * builds)
+
+
+def needed_bytes(weights: Sequence[int]) -> int:
+    """What must be free before models of such weights are built side by side."""
+    return RESERVE_BYTES + int(PER_BUILD * sum(weights))
+
+
+def _free(cache: ArtifactCache) -> int:
+    return free_bytes(ensure_folder(cache.root, "the artifact cache"))
+
+
+def crowded_out(built: Built, workers: int) -> bool:
+    """Whether a build failed in a way that others beside it may have caused: it deserves another try alone."""
+    return workers > 1 and isinstance(built.outcome, Failed) and built.outcome.kind in CROWDED
 
 
 def build_all(
@@ -95,7 +117,7 @@ def build_all(
         require_space(firsts, cache, workers)
     crowded: list[BuildTask] = []
     for task, built in _side_by_side(firsts, executor, cache, workers, clock):
-        if workers > 1 and isinstance(built.outcome, Failed) and built.outcome.kind in CROWDED:
+        if crowded_out(built, workers):
             crowded.append(task)
         else:
             yield from _shared(built, by_key[task.key])

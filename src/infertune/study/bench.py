@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from infertune.build.cache import ArtifactCache
-from infertune.build.pool import BuildTask, build_all, build_one
+from infertune.build.pool import BuildTask, build_all, build_one, has_space
 from infertune.core import audit, keys
 from infertune.core.errors import BusyError
 from infertune.core.records import (
@@ -105,8 +105,15 @@ class Bench:
         )
 
     def build_alone(self, point: Point, timeout_s: float) -> Built:
-        """Build a point, recording nothing: `keep` does. May run in any thread."""
+        """Build a point, recording nothing: `keep` does. May run in any thread.
+
+        Raises `StorageError` (``disk-full``) when the disk has no room for it.
+        """
         return build_one(self._task(point, timeout_s), self._executor, self._cache, self._clock)
+
+    def has_space(self, point: Point, beside: int) -> bool:
+        """Whether the disk has room for a build of the point ``beside`` so many others."""
+        return has_space(self._task(point, BUILD_TIMEOUT_S), self._cache, beside + 1)
 
     def keep(self, built: Built) -> None:
         """Record a build; from now on its artifact is known in this run."""

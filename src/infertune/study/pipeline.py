@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
+from infertune.build.pool import crowded_out
 from infertune.core.records import Artifact, Built, Checked, Failed, Launch, Purpose, Round
 from infertune.core.seams import Crew
 from infertune.core.space import Point
@@ -76,13 +77,17 @@ class Lane:
 
 @dataclass(slots=True, kw_only=True)
 class Pipeline:
-    """``builders`` builds at a time. ``queue``: steps that are not under way, the next one first."""
+    """``builders`` builds at a time. ``queue``: steps that are not under way, the next one first.
+
+    ``crowded``: those of them whose build failed as it may for want of memory beside others; each is built again alone.
+    """
 
     loop: Loop
     crew: Crew
     builders: int
     lanes: list[Lane] = field(default_factory=list)
     queue: list[Step] = field(default_factory=list)
+    crowded: list[Step] = field(default_factory=list)
     building: dict[Future[Built], Build] = field(default_factory=dict)
     measuring: dict[Future[Launch | Checked], Lane] = field(default_factory=dict)
 
@@ -185,11 +190,18 @@ class Pipeline:
         for lane in self._working():
             if lane.now is None:
                 self._measure_next(lane)
-        for step in list(self.queue):
-            if len(self.building) >= self.builders:
+        for step in self.crowded[:1] or list(self.queue):
+            if not self._may_build(step):
                 return
             if self.loop.bench.known(step.point) is None and not self._being_built(step.point):
                 self._build(step)
+
+    def _may_build(self, step: Step) -> bool:
+        """Whether a build may begin beside those under way: there is a hand, room on the disk, and nobody crowded."""
+        beside = len(self.building)
+        if not beside:
+            return True
+        return not self.crowded and beside < self.builders and self.loop.bench.has_space(step.point, beside)
 
     def _being_built(self, point: Point) -> bool:
         return any(self.loop.bench.same_build(point, other.step.point) for other in self.building.values())
@@ -236,6 +248,12 @@ class Pipeline:
             self._measured(self.measuring.pop(measured), measured.result())
 
     def _built(self, step: Step, built: Built) -> None:
+        if step in self.crowded:
+            self.crowded.remove(step)
+        elif crowded_out(built, self.builders):
+            self.crowded.append(step)
+            self.queue.insert(0, step)
+            return
         if not self._cut_short(built):
             self.loop.bench.keep(built)
         if not isinstance(built.outcome, Failed):
