@@ -42,7 +42,7 @@ from infertune.measure.again import LATER
 from infertune.measure.plan import OVERTIME_S
 from infertune.prepare.load import describe
 from infertune.study.pipeline import Staff
-from infertune.study.question import chosen_targets, make_setting
+from infertune.study.question import Wanted, chosen_targets, make_setting
 from infertune.study.tuning import run
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs.faults import VARIABLE
@@ -83,7 +83,10 @@ class Lab:
         search_only: bool = True,
         executor: Executor | None = None,
         strategy: str = "auto",
+        first: Wanted | None = None,
+        enough: int | None = None,
     ) -> list[Entry]:
+        """``first``: knob values of points to try before others; ``enough`` points searched end it early."""
         executor = executor or SimulatedExecutor(self.clock)
         setting = make_setting(
             executor,
@@ -96,6 +99,7 @@ class Lab:
             inputs=None,
             version="0",
         )
+        (space,) = setting.spaces
         run(
             setting,
             self.store,
@@ -104,8 +108,9 @@ class Lab:
             self.cache,
             budget_s=budget_s,
             max_trials=trials,
-            stop=lambda: search_only and self.searched(trials),
+            stop=lambda: search_only and self.searched(enough or trials),
             staff=Staff(crew=self.crew, builders=BUILDERS),
+            first=tuple(space.narrowed(first).points()) if first else (),
         )
         return list(self.store.entries())
 
@@ -396,6 +401,18 @@ def test_what_fails_alone_too_has_failed(tmp_path: Path, monkeypatch: pytest.Mon
     assert failed
     assert len({built.point for built in failed}) == len(failed)
     assert all(built.point.number("ols") == 2 for built in failed)
+
+
+def test_points_that_all_fail_to_build_do_not_end_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More points than may wait at once need one program, which cannot be built: others are asked for afterwards."""
+    monkeypatch.setenv(VARIABLE, "compile-failure@cores=8,batch=32")
+    of_one_build = {"cores": (8,), "batch": (32,), "ols": (1,), "instances": (1,), "set_size": tuple(range(1, 10))}
+    entries = Lab(tmp_path, monkeypatch).run(trials=30, strategy="random", first=of_one_build, enough=1)
+    rounds = [e.event.points for e in entries if isinstance(e.event, Round)]
+    assert len(rounds[0]) == BUILDERS + 2
+    failed = {e.event.point for e in entries if isinstance(e.event, Built) and isinstance(e.event.outcome, Failed)}
+    assert len({p for p in failed if p.number("instances") == 1}) == 9
+    assert launches(entries, "screen")
 
 
 class Starved:

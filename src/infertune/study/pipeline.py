@@ -108,8 +108,11 @@ class Pipeline:
             why = self._ended()
             if not why and not self._ask():
                 why = "" if self._waiting() else NOTHING_LEFT
+            waited = len(self.queue)
             if not why:
                 self._start()
+            if not self._under_way() and len(self.queue) < waited:
+                continue  # what waited had failed to build, and others may be asked for
             if not self._under_way() or (why and not self.measuring):
                 self._cut()
                 self._settle_refusals()
