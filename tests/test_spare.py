@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infertune.core import history
 from infertune.core.answer import answer
 from infertune.core.goal import parse_goal
 from infertune.core.records import Decided
@@ -57,6 +58,33 @@ def test_where_all_finalists_break_a_limit_after_all_another_is_confirmed(tmp_pa
     assert not set(first).intersection(second)
     assert found.confirmed and found.winner in second
     assert p99_ms(found.winner) < LIMIT_MS
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_who_broke_a_limit_before_the_command_was_killed_is_not_confirmed_again(tmp_path: Path, number: int) -> None:
+    """Whoever is decided for first and second is slower from then on; the command is killed when one was refused."""
+
+    def slowing(lab: Laboratory, point: Point) -> float:
+        return steep(point) / (1.5 if any(point in finalists for finalists in decided(lab)[:2]) else 1.0)
+
+    def decided(lab: Laboratory) -> list[tuple[Point, ...]]:
+        return list(dict.fromkeys(e.finalists for e in lab.events(Decided) if isinstance(e, Decided)))
+
+    def laboratory(name: str) -> Laboratory:
+        goal = f"max throughput, p99 < {LIMIT_MS:.3f} ms"
+        lab = Laboratory(tmp_path / name, rate=lambda point: slowing(lab, point), goal=goal, noise=0.02)
+        return lab
+
+    whole, lab = laboratory("whole"), laboratory("killed")
+    expected = answer(whole.run(1800.0))
+    places = [at for at, entry in enumerate(whole.entries) if isinstance(entry.event, Decided)]
+    kept = whole.entries[: places[number + 1]]
+    for entry in kept:
+        lab.store.append(entry.event, entry.at_s)
+    found = answer(lab.run(1800.0))
+    assert {launch.purpose for launch in history.launches(lab.entries[len(kept) :])} == {"confirm"}
+    assert found.confirmed and found.winner == expected.winner
+    assert decided(lab) == decided(whole)
 
 
 def test_without_time_for_another_the_study_keeps_its_budget_and_takes_a_baseline(tmp_path: Path) -> None:

@@ -207,6 +207,43 @@ def test_a_confirmation_that_was_interrupted_goes_on_where_it_ended(tmp_path: Pa
     assert found.confirmed and found.figures is not None and found.figures.launches >= 6
 
 
+def killed(whole: Laboratory, after: int, folder: Path, rate: Rate = plausible) -> Laboratory:
+    """The same study, whose first command was killed when the record had so many entries."""
+    lab = Laboratory(folder, rate=rate, goal=whole.goal, noise=0.02)
+    for entry in whole.entries[:after]:
+        lab.store.append(entry.event, entry.at_s)
+    return lab
+
+
+def decisions(lab: Laboratory) -> list[int]:
+    """Where the record holds decisions."""
+    return [at for at, e in enumerate(lab.entries) if isinstance(e.event, Decided)]
+
+
+@pytest.mark.parametrize("blocks", [0.5, 4.5, 100])
+def test_a_study_killed_after_its_decision_searches_and_races_no_more(tmp_path: Path, blocks: float) -> None:
+    """The strategy would offer more once it knows the confirmation's launches."""
+    whole = Laboratory(tmp_path / "whole", noise=0.02)
+    found = answer(whole.run(900.0))
+    (at,) = decisions(whole)
+    lab = killed(whole, min(at + int(5 * blocks), len(whole.entries) - 1), tmp_path / "killed")
+    before = len(lab.entries)
+    again = answer(lab.run(900.0))
+    assert not any(isinstance(e.event, Round) for e in lab.entries[before:])
+    assert {launch.purpose for launch in history.launches(lab.entries[before:])} <= {"confirm"}
+    assert again.winner == found.winner and again.confirmed
+    assert history.closed(lab.entries) == history.closed(whole.entries)
+
+
+def test_an_extension_that_was_killed_before_its_first_point_searches_on(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    lab.run(max_trials=6)
+    lab.run(max_trials=12, stop_after=0)
+    assert len(screened(lab.entries)) == 6
+    lab.run(max_trials=12)
+    assert len(screened(lab.entries)) == 12
+
+
 def test_a_finished_study_answers_at_once_and_a_larger_budget_extends_it(tmp_path: Path) -> None:
     lab = Laboratory(tmp_path)
     first = len(lab.run(max_trials=6))

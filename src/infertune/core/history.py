@@ -207,12 +207,15 @@ def confirmations(entries: Iterable[Entry]) -> tuple[Confirmation, ...]:
     return tuple(found)
 
 
-def standing_decision(entries: Sequence[Entry]) -> Confirmation | None:
-    """The last decision with its fresh launches; None where points were searched or raced since."""
-    decided = max((at for at, entry in enumerate(entries) if isinstance(entry.event, Decided)), default=len(entries))
-    if any(launch.purpose in ("screen", "race") for launch in launches(entries[decided:])):
-        return None
-    return next(reversed(confirmations(entries)), None)
+def standing_decisions(entries: Sequence[Entry]) -> tuple[Confirmation, ...]:
+    """The decisions, with their fresh launches, that no point was searched or raced after; oldest first."""
+    chosen = [isinstance(e.event, Launch) and e.event.purpose in ("screen", "race") for e in entries]
+    return confirmations(entries[max((at for at, one in enumerate(chosen, start=1) if one), default=0) :])
+
+
+def why_decided(entries: Iterable[Entry]) -> str:
+    """Why the search ended before the last decision."""
+    return [e.event.why for e in entries if isinstance(e.event, Decided)][-1]
 
 
 CHOSEN_FROM: tuple[Purpose, ...] = ("screen", "race", "anchor")

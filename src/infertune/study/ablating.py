@@ -9,7 +9,7 @@ from infertune.core import choice, history
 from infertune.core.ablated import Ablated, Variant
 from infertune.core.ablation import BLOCKS, begun, failure, shared
 from infertune.core.answer import answer
-from infertune.core.records import Closed, Decided, Entry, Failed, Launch
+from infertune.core.records import Closed, Entry, Failed, Launch
 from infertune.core.space import Knob, Point, Space, Value
 from infertune.measure import race as racing
 from infertune.study.loop import LEAST_BUILD_S, Loop
@@ -52,7 +52,7 @@ def is_all_that_is_left(entries: Sequence[Entry]) -> bool:
 
 def closed_before(entries: Sequence[Entry]) -> Closed:
     """How the study ended before its ablation."""
-    return Closed(status="ok", why=[e.event.why for e in entries if isinstance(e.event, Decided)][-1])
+    return Closed(status="ok", why=history.why_decided(entries))
 
 
 def ablate(loop: Loop, until_s: float) -> None:

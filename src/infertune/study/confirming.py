@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 from infertune.core import history, verdict
 from infertune.core.records import Decided, Interval, Launch, Measurement, Plan
@@ -21,23 +21,31 @@ def confirm(loop: Loop, raced: Raced, why: str) -> None:
 
     As often as there is time: what a study has measured by then mostly holds a point that keeps them.
     """
-    tried: set[Point] = set()
     while raced.finalists and not loop.stop():
         finalists = _confirm(loop, raced, why)
-        tried.update(raced.finalists)
         if _may_stand(loop, finalists):
             return
+        tried = {*raced.finalists, *chain.from_iterable(d.finalists for d in _standing(loop))}
         others = (point for point in clear_points(loop) if point not in tried and loop.confirmable([point]))
         raced = Raced(finalists=tuple(islice(others, 1)))
 
 
-def unfinished(loop: Loop) -> Raced | None:
-    """The decision whose confirmation was broken off, where nothing was searched or raced since."""
-    decided = history.standing_decision(loop.journal.entries)
-    if decided is None or not all(map(loop.faithful, decided.finalists)):
+def decided(loop: Loop) -> Raced | None:
+    """The last decision, where nothing was searched or raced since and its finalists may still be recommended."""
+    found = next(reversed(_standing(loop)), None)
+    if found is None or not all(map(loop.faithful, found.finalists)):
         return None
-    short = any(len(_measured(loop, point)) < planning.CONFIRM_BLOCKS for point in decided.finalists)
-    return Raced(finalists=decided.finalists, ties=decided.ties) if short else None
+    return Raced(finalists=found.finalists, ties=found.ties)
+
+
+def unfinished(loop: Loop) -> Raced | None:
+    """`decided`, where its confirmation was broken off."""
+    found = decided(loop)
+    return found if found and any(len(_measured(loop, p)) < planning.CONFIRM_BLOCKS for p in found.finalists) else None
+
+
+def _standing(loop: Loop) -> tuple[history.Confirmation, ...]:
+    return history.standing_decisions(loop.journal.entries)
 
 
 def _may_stand(loop: Loop, finalists: Sequence[Point]) -> bool:
@@ -55,10 +63,11 @@ def _confirm(loop: Loop, raced: Raced, why: str) -> list[Point]:
     """
     finalists = _open(loop, raced, why)
     points = list(dict.fromkeys([*finalists, *loop.baselines()]))
-    for block in range(_next_block(_fresh(loop)), planning.CONFIRM_BLOCKS + planning.MAKE_UP_BLOCKS):
+    first = _next_block(_fresh(loop))
+    for block in range(first, planning.CONFIRM_BLOCKS + planning.MAKE_UP_BLOCKS):
         if block >= planning.CONFIRM_BLOCKS and not (_short(loop, finalists) or _doubtful(loop, finalists)):
             break
-        points = _narrowed(loop, points, finalists) if block == planning.LEAST_BLOCKS else points
+        points = _narrowed(loop, points, finalists) if block == max(first, planning.LEAST_BLOCKS) else points
         plan = _plan(loop, points, max(1, planning.CONFIRM_BLOCKS - block))
         until = loop.budget_s + (planning.OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
         if block and not loop.affordable(points, plan, until):

@@ -16,7 +16,7 @@ from infertune.core import history
 from infertune.core.duration import parse_duration
 from infertune.core.errors import UsageError
 from infertune.core.goal import load_for, parse_goal
-from infertune.core.records import Closed, Measurement, Noise, Opened, Question
+from infertune.core.records import Closed, Decided, Entry, Measurement, Noise, Opened, Question
 from infertune.core.seams import Clock, Executor, Store
 from infertune.core.space import Point, Value
 from infertune.edge.clock import MonotonicClock, wall_clock
@@ -29,13 +29,13 @@ from infertune.study import ablating
 from infertune.study.bench import Bench
 from infertune.study.calm import Calm, Glance
 from infertune.study.ceilings import Examine, closing_s, examine
-from infertune.study.confirming import confirm, unfinished
+from infertune.study.confirming import confirm, decided, unfinished
 from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
 from infertune.study.metric import Metric
 from infertune.study.pipeline import Staff, search
 from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
-from infertune.study.racing import race
+from infertune.study.racing import Raced, race
 from infertune.study.steadiness import foreign_cpu, wait_until_usable
 from infertune.study.study import Study
 from infertune.study.warm import warm_points, warmed
@@ -134,7 +134,8 @@ def run(
     """
     journal = Journal(store, clock, listeners)
     ask(journal, setting)
-    asks_no_more = _asks_no_more(journal, budget_s, max_trials)
+    asks_no_more = _asks_no_more(journal.entries, budget_s, max_trials)
+    searches_no_more = _asks_no_more(_until_decided(journal.entries), budget_s, max_trials)
     only_ablation = ablate and asks_no_more and ablating.is_all_that_is_left(journal.entries)
     if asks_no_more and _ended(journal) and not only_ablation:
         return
@@ -156,7 +157,8 @@ def run(
         noise=noise,
         calm=Calm(glance=glance, journal=journal, clock=clock, stop=stop, on_phase=on_phase),
     )
-    closed = ablating.closed_before(journal.entries) if only_ablation else _live(loop, staff or Staff())
+    raced = decided(loop) if searches_no_more else None
+    closed = ablating.closed_before(journal.entries) if only_ablation else _live(loop, staff or Staff(), raced)
     if ablate and closed.status == "ok":
         ablating.ablate(loop, budget_s - closing)
         closed = replace(closed, status="interrupted") if stop() else closed
@@ -166,12 +168,12 @@ def run(
     journal.append(closed)
 
 
-def _live(loop: Loop, staff: Staff) -> Closed:
-    """Search, race, confirm; how it ended."""
-    why = search(loop, staff)
+def _live(loop: Loop, staff: Staff, raced: Raced | None) -> Closed:
+    """Search, race, confirm; how it ended. Who has ``raced`` before, for a command that asked as much, is confirmed."""
+    why = history.why_decided(loop.journal.entries) if raced else search(loop, staff)
     if not any(isinstance(launch.outcome, Measurement) for launch in history.launches(loop.journal.entries)):
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
-    raced = unfinished(loop) or race(loop)
+    raced = raced or unfinished(loop) or race(loop)
     if not raced.finalists:
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
     if not loop.stop():
@@ -203,9 +205,14 @@ def _ended(journal: Journal) -> bool:
     return ended is not None and ended.status != "interrupted"
 
 
-def _asks_no_more(journal: Journal, budget_s: float, max_trials: int | None) -> bool:
-    """True when a command before this one had as much time and as many trials."""
-    opened = [e.event for e in journal.entries if isinstance(e.event, Opened)]
+def _until_decided(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The record up to its last decision; nothing where none was made."""
+    return entries[: max((at for at, e in enumerate(entries) if isinstance(e.event, Decided)), default=0)]
+
+
+def _asks_no_more(entries: Sequence[Entry], budget_s: float, max_trials: int | None) -> bool:
+    """True when the last command of the record had as much time and as many trials."""
+    opened = [e.event for e in entries if isinstance(e.event, Opened)]
     if not opened:
         return False
     return budget_s <= opened[-1].budget_s and _most(max_trials) <= _most(opened[-1].max_trials)
