@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from infertune.core import keys, wire
 from infertune.core.errors import UsageError
 from infertune.core.records import Event, Failed, Launch, Measurement, Outcome, RawNs
-from infertune.core.space import Baseline, IntRange, Knob, Point, Rule, Space
+from infertune.core.space import Baseline, IntRange, Knob, Point, Rule, Space, Value
 from infertune.testing.records import a_study
 
 BATCH = Knob(
@@ -41,6 +44,54 @@ def test_only_legal_points_are_enumerated() -> None:
         {"batch": 8, "level": "all"},
     ]
     assert SPACE.size() == (3, 4)
+
+
+Holds = Callable[[Mapping[str, Value]], bool]
+NAMES = "abcd"
+
+
+def number(name: str, values: tuple[Value, ...]) -> Knob:
+    allowed = IntRange(low=0, high=10**6)
+    return Knob(name=name, stage="run", default=0, values=values, allowed=allowed, doc="d", spelling="s")
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> Holds:
+    """Rules of all manners: those that read some knobs always, some only at times, one that is not there, or all."""
+    first, second = draw(st.sampled_from(NAMES)), draw(st.sampled_from(NAMES))
+    bound, refused = draw(st.integers(0, 4)), draw(st.integers(0, 2))
+    manners: tuple[Holds, ...] = (
+        lambda v: int(v[first]) + int(v[second]) <= bound,
+        lambda v: v[first] == refused or v[second] != refused,
+        lambda v: v.get(first, 0) != refused and "none" not in v and v.get("none", 7) == 7,
+        lambda v: sum(map(int, dict(v).values())) >= bound,
+        lambda v: bound > 0,
+    )
+    return draw(st.sampled_from(manners))
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=len(NAMES), max_size=len(NAMES)),
+    st.lists(conditions(), max_size=4),
+)
+def test_points_are_counted_as_if_each_was_looked_at(sizes: list[int], holds: list[Holds]) -> None:
+    knobs = tuple(number(name, tuple(range(size))) for name, size in zip(NAMES, sizes, strict=True))
+    space = Space(target="t", device="cpu", knobs=knobs, rules=tuple(Rule(reason="r", holds=h) for h in holds))
+    assert space.size() == (len(list(space.points())), math.prod(sizes))
+
+
+def test_what_no_rule_ties_together_is_not_combined_to_be_counted() -> None:
+    looked = 0
+
+    def even(values: Mapping[str, Value]) -> bool:
+        nonlocal looked
+        looked += 1
+        return (int(values["a"]) + int(values["b"])) % 2 == 0
+
+    knobs = tuple(number(name, tuple(range(size))) for name, size in (("a", 4), ("b", 4), ("c", 1000), ("d", 1000)))
+    space = Space(target="t", device="cpu", knobs=knobs, rules=(Rule(reason="even", holds=even),))
+    assert space.size() == (8 * 10**6, 16 * 10**6)
+    assert looked < 100
 
 
 def test_reasons_are_given_in_words() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -119,6 +120,7 @@ class Point:
 class Rule:
     """A legality condition over knobs, with its reason in words (shown to people).
 
+    ``holds`` reads the knobs that it needs by name, and no others: points are counted without looking at each.
     ``only``: every combination for which it holds, where those are known; no others are then looked at.
     """
 
@@ -198,10 +200,10 @@ class Space:
 
     def size(self) -> tuple[int, int]:
         """(legal points, all combinations) over the searched values."""
-        raw = 1
-        for knob in self.knobs:
-            raw *= len(knob.values)
-        return sum(1 for _ in self.points()), raw
+        values = {knob.name: knob.values for knob in self.knobs}
+        listed = self.listed()
+        legal = _legal(values, self.rules) if listed is None else sum(1 for _ in self.points())
+        return legal, math.prod(map(len, values.values()))
 
     def build_part(self, point: Point) -> tuple[tuple[str, Value], ...]:
         """The build-stage values of a point: points that agree here share one artifact."""
@@ -215,3 +217,73 @@ class Space:
         inside = {k.name: set(k.values) for k in knobs}
         seeds = tuple(s for s in self.seeds if all(v in inside[n] for n, v in s.settings))
         return replace(space, seeds=seeds)
+
+
+# ---------------------------------------------------------------- counting
+
+Searched = Mapping[str, tuple[Value, ...]]
+"""Knobs by name, with the values that a search tries."""
+
+
+class _Undecided(Exception):  # noqa: N818  not an error: what a rule wants to know
+    """A rule read a knob that has no value yet."""
+
+    def __init__(self, knob: str) -> None:
+        super().__init__(knob)
+        self.knob = knob
+
+
+class _Partly(Mapping[str, Value]):
+    """Values of some of the knobs; reading another one, or all of them, raises `_Undecided`."""
+
+    def __init__(self, knobs: Searched, given: Mapping[str, Value]) -> None:
+        self._knobs, self._given = knobs, given
+
+    def __getitem__(self, knob: str) -> Value:
+        if knob in self._knobs and knob not in self._given:
+            raise _Undecided(knob)
+        return self._given[knob]
+
+    def __iter__(self) -> Iterator[str]:
+        for knob in self._knobs:
+            self[knob]
+        return iter(self._knobs)
+
+    def __len__(self) -> int:
+        return len(self._knobs)
+
+
+def _legal(knobs: Searched, rules: Sequence[Rule]) -> int:
+    """How many combinations keep the rules: knobs that no rule reads together are counted apart and multiplied."""
+    groups: list[tuple[set[str], list[Rule]]] = [({knob}, []) for knob in knobs]
+    for rule in rules:
+        read = _read(knobs, rule, {})
+        tied = [group for group in groups if group[0] & read] or groups[:1]
+        groups = [group for group in groups if group not in tied]
+        groups.append((set().union(*(names for names, _ in tied)), [*itertools.chain(*(of for _, of in tied)), rule]))
+    return math.prod(_kept({k: knobs[k] for k in knobs if k in names}, of, {}) for names, of in groups)
+
+
+def _read(knobs: Searched, rule: Rule, given: Mapping[str, Value]) -> set[str]:
+    """The knobs that a rule reads beside those ``given``, for any of their values."""
+    try:
+        rule.holds(_Partly(knobs, given))
+    except _Undecided as wanted:
+        name = wanted.knob
+        return {name}.union(*(_read(knobs, rule, {**given, name: value}) for value in knobs[name]))
+    return set()
+
+
+def _kept(knobs: Searched, rules: Sequence[Rule], given: Mapping[str, Value]) -> int:
+    """How many combinations with the values ``given`` keep the rules; a knob gets values once a rule reads it."""
+    wanted: list[tuple[str, Rule]] = []
+    for rule in rules:
+        try:
+            if not rule.holds(_Partly(knobs, given)):
+                return 0
+        except _Undecided as undecided:
+            wanted.append((undecided.knob, rule))
+    if not wanted:
+        return math.prod(len(values) for name, values in knobs.items() if name not in given)
+    name, open_rules = wanted[0][0], [rule for _, rule in wanted]
+    return sum(_kept(knobs, open_rules, {**given, name: value}) for value in knobs[name])
