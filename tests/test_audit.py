@@ -184,10 +184,22 @@ def test_another_depth_than_claimed_is_noticed(seed: int, in_flight: int, claime
     assert not little_holds(replace(sound, in_flight=round(in_flight * 4 * claimed)))
 
 
-def test_idle_time_between_requests_is_noticed() -> None:
-    sound = closed_loop(1, 4, 0.1, 200)
-    idle = RawNs([round(each * 0.9) for each in sound.latencies_ns])
-    assert not little_holds(replace(sound, latencies_ns=idle))
+def idle(sound: Measurement, each_ns: int) -> Measurement:
+    """The same loop whose slots are idle for so much of every round."""
+    return replace(sound, latencies_ns=RawNs([each - each_ns for each in sound.latencies_ns]))
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "each_ns", "holds"), [(4, 80_000, True), (4, 250_000, False), (1, 250_000, True)]
+)
+def test_idle_time_is_noticed_where_it_is_more_than_the_host_takes(in_flight: int, each_ns: int, holds: bool) -> None:
+    """Rounds of 1 ms: 8 % of them are the host's; a quarter is too much where other requests should be in flight."""
+    assert little_holds(idle(closed_loop(1, in_flight, 0.0, 200), each_ns)) == holds
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_more_in_flight_than_claimed_is_always_noticed(in_flight: int) -> None:
+    assert not little_holds(idle(closed_loop(1, in_flight, 0.0, 200), -80_000))
 
 
 @pytest.mark.parametrize(
@@ -210,4 +222,4 @@ def test_nothing_measured_breaks_no_law() -> None:
 
 def test_thresholds_are_named() -> None:
     assert (audit.FOREIGN_CPU, audit.STEAL, audit.PRESSURE, audit.CLOCK_JUMP_S) == (0.05, 0.02, 0.10, 0.5)
-    assert (audit.STEADY, audit.GAP, audit.LITTLE) == (0.10, 0.15, 0.05)
+    assert (audit.STEADY, audit.GAP, audit.LITTLE, audit.HOST_NS) == (0.10, 0.15, 0.05, 100_000)

@@ -105,6 +105,20 @@ def test_a_load_that_is_not_what_was_asked_is_accused(
     assert "NOT as asked" in capsys.readouterr().out
 
 
+def test_where_nothing_is_queued_the_host_s_time_is_told_and_not_accused(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = Little(asked=1, rate_per_s=9207.0, mean_ms=0.076)
+    assert one.holds and one.held == "as asked, but for the host's time between requests"
+    assert replace(one, asked=4, rate_per_s=4 * one.rate_per_s).held == one.held
+    assert not replace(one, rate_per_s=14000.0).holds
+    assert not replace(one, asked=4, mean_ms=7.6, rate_per_s=300.0).holds
+    log = tmp_path / "runner.txt"
+    log.write_text("InferenceCnt 300 TotalDuration 1000000us BatchSize 1 Inf/Sec 300.000\n")
+    assert main(["latency-stats", str(files[0]), "--result", str(log)]) == 0
+    assert "1 asked for: as asked, but for the host's time between requests\n" in capsys.readouterr().out
+
+
 def test_percentiles_have_floors() -> None:
     assert floors(10) == (75, 90, 95, 99)
     assert floors(percentile_floor(95)) == (99,)

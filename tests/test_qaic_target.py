@@ -169,6 +169,14 @@ def test_a_launch_is_measured_as_asked(model: Model, artifact: str) -> None:
     assert not set(audit.flags(found, PLAN)) & {"little_law", "not_steady", "bimodal", "few_samples"}
 
 
+@pytest.mark.parametrize("instances", [1, 3])
+def test_a_device_that_waits_for_the_host_breaks_no_law(model: Model, artifact: str, instances: int) -> None:
+    """A short request with nothing queued behind it: the slot is empty for more than a tenth of the time."""
+    found = measured(model, point_of(model).but(instances=instances, set_size=1), artifact)
+    assert sum(found.latencies_ns) < 0.9 * instances * found.wall_ns
+    assert "little_law" not in audit.flags(found, PLAN)
+
+
 def test_one_artifact_serves_every_run_time_setting_and_runs_differ_a_little(model: Model, artifact: str) -> None:
     rates = [stats.throughput(measured(model, point_of(model), artifact)) for _ in range(2)]
     other = measured(model, point_of(model, instances=1, set_size=1), artifact)

@@ -261,7 +261,7 @@ def text(load: Load) -> str:
 
 
 def _little_text(little: Little) -> str:
-    verdict = "as asked" if little.holds else "NOT as asked: the load was not what it should have been"
+    verdict = little.held if little.holds else "NOT as asked: the load was not what it should have been"
     found = f"{little.rate_per_s:.1f} requests/s x {little.mean_ms:.3f} ms = {little.in_flight:.2f} in flight"
     return f"Little's law: {found}, {little.asked} asked for: {verdict}"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from infertune.core.audit import LITTLE, least_in_flight
 from infertune.core.stats import percentile_floor
 
 Floats = npt.NDArray[np.float64]
@@ -19,7 +20,6 @@ Columns = Mapping[str, Floats]
 PERCENTS = (50, 75, 90, 95, 99)
 HEADS = ("mean", "min", *(f"{p}%" for p in PERCENTS), "max")
 _DIGITS = 6
-LITTLE = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,14 @@ class Little:
 
     @property
     def holds(self) -> bool:
-        return abs(self.in_flight / self.asked - 1.0) <= LITTLE
+        slack = LITTLE * self.asked
+        return least_in_flight(self.asked, self.rate_per_s) - slack <= self.in_flight <= self.asked + slack
+
+    @property
+    def held(self) -> str:
+        """In words, where it `holds`."""
+        waits = self.in_flight < (1.0 - LITTLE) * self.asked
+        return "as asked, but for the host's time between requests" if waits else "as asked"
 
 
 def keep_middle(samples: Floats, percent: float) -> Floats:

@@ -159,7 +159,7 @@ def how(found: Importance) -> str:
 def account(found: Account) -> tuple[str, ...]:
     """Little's law in words, then waiting against service where the number of instances is known."""
     little = found.little
-    holds = "as asked" if little.holds else f"but {little.asked} were asked for: the load was not what it should be"
+    holds = little.held if little.holds else f"but {little.asked} were asked for: the load was not what it should be"
     law = (
         f"{words.three(little.rate_per_s)} requests/s x {words.three(little.mean_ms)} ms mean latency = "
         f"{words.three(little.in_flight)} requests in flight, {holds}."
