@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def found_for(folder: Path, mine: np.ndarray, true: np.ndarray, shape: tuple[int
 @pytest.mark.parametrize("shape", [(1, 1), (1,), ()])
 def test_the_same_number_for_every_sample_agrees_with_nothing(tmp_path: Path, shape: tuple[int, ...]) -> None:
     collapsed = found_for(tmp_path, np.full(16, 0.5), CHANCES, shape)
-    assert abs(collapsed.cosine) < 1e-6 and collapsed.inputs == 16
+    assert abs(collapsed.cosine) < 1e-6 and collapsed.inputs == 16 and collapsed.measure == "concordance"
     assert found_for(tmp_path, CHANCES, CHANCES, shape).cosine == 1.0
 
 
@@ -88,6 +89,19 @@ def test_samples_of_a_batch_are_judged_together(tmp_path: Path) -> None:
         theirs = saved(tmp_path / "theirs.npz", **{"p.0": CHANCES.reshape(shape)})
         ours = saved(tmp_path / "ours.npz", **{"p.0": np.full(shape, 0.5, np.float32)})
         assert abs(compare_outputs(POINT.but(batch=16), ours, theirs, inputs=16).cosine) < 1e-6
+
+
+def test_the_measure_is_that_of_the_worst_output(tmp_path: Path) -> None:
+    def outputs(name: str, chances: np.ndarray, logits: np.ndarray) -> Path:
+        return saved(tmp_path / f"{name}.npz", **{"p.0": chances, "y.0": logits})
+
+    def worst(chances: np.ndarray, logits: np.ndarray) -> Fidelity:
+        ours, theirs = outputs("ours", chances, logits), outputs("theirs", CHANCES, np.eye(16))
+        return compare_outputs(POINT.but(batch=16), ours, theirs, inputs=16)
+
+    assert worst(CHANCES + 0.2, np.eye(16)).words("") == "concordance 0.81315"
+    assert worst(CHANCES, np.eye(16) + 0.1).words("") == "cosine 0.94324"
+    assert replace(worst(CHANCES, np.eye(16)), metric=0.5).words("mine:top1") == "mine:top1 0.50000"
 
 
 def test_a_reference_that_never_varies_cannot_judge(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from infertune.core.answer import answer
-from infertune.core.records import Closed, Entry, Event, Failed, Interval
+from infertune.core.records import Checked, Closed, Entry, Event, Failed, Interval
 from infertune.core.space import Point
 from infertune.report import csv_text, json_rows, json_text, markdown_text, plain_text, result_text, rows_text
 from infertune.report.frame import frame
+from infertune.report.page.write import html_text
 from infertune.report.result import figures_json
 from infertune.report.rows import table
 from infertune.testing.records import (
@@ -241,6 +242,19 @@ def test_rows_tell_missed_limits_and_unfaithful_points_apart() -> None:
     study = a_study({FAST: 200.0, SLOW: 10.0}, cosines={FAST: 0.5}, question=a_question("max throughput, p99 < 90 ms"))
     status = {row["trial"]: row["status"] for row in table(study).dicts()}
     assert (status[1], status[2]) == ("unfaithful", "misses_limit")
+
+
+def test_fidelity_is_named_by_what_was_computed() -> None:
+    def concordance(entry: Entry) -> Entry:
+        match entry.event:
+            case Checked(fidelity=fidelity):
+                return replace(entry, event=replace(entry.event, fidelity=replace(fidelity, measure="concordance")))
+        return entry
+
+    said = "concordance 0.99980"
+    study = [concordance(entry) for entry in tuned()]
+    assert all(said in told(study) for told in (plain_text, markdown_text, html_text))
+    assert json.loads(result_text(study))["fidelity"] == {"value": 0.9998, "measure": "concordance", "limit": 0.99}
 
 
 def test_a_point_without_outputs_to_check_failed_and_has_no_fidelity() -> None:

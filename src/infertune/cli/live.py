@@ -95,7 +95,8 @@ class Progress:
             case Checked(fidelity=fidelity):
                 self.fidelities[fidelity.point] = fidelity
                 self._lead()
-                found = f"cosine {fidelity.cosine:.5f}" if fidelity.made else f"not checked: {fidelity.reason}"
+                metric = self.question.metric if self.question else ""
+                found = fidelity.words(metric) if fidelity.made else f"not checked: {fidelity.reason}"
                 line = f"outputs of {self.named(fidelity.point)}: {found}"
             case Waited(wall_s=waited):
                 line = f"waited {words.seconds(waited)} for other programs to leave the CPUs"

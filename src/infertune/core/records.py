@@ -21,6 +21,7 @@ from infertune.core.subjects import Device as Device
 from infertune.core.subjects import Feed as Feed
 from infertune.core.subjects import Fidelity as Fidelity
 from infertune.core.subjects import KnobFact as KnobFact
+from infertune.core.subjects import Measure as Measure
 from infertune.core.subjects import Model as Model
 from infertune.core.subjects import Named as Named
 from infertune.core.subjects import RawNs as RawNs

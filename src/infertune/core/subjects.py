@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -181,12 +181,16 @@ class Repeats:
     varied_ns: RawNs
 
 
+Measure = Literal["cosine", "concordance"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
     """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs.
 
-    Of an output of one number per sample it is the concordance (`verify.outputs`).
-    ``metric`` is what the person's own measure of closeness says, where there is one: it counts instead of the cosine.
+    Of an output of one number per sample it is the concordance (`verify.outputs`); ``measure`` names which of the two
+    was the worst. ``metric`` is what the person's own measure of closeness says, where there is one: it counts instead
+    of both.
     """
 
     point: Point
@@ -197,6 +201,7 @@ class Fidelity:
     inputs: int
     reason: str = ""
     metric: float | None = None
+    measure: Measure = "cosine"
 
     @property
     def made(self) -> bool:
@@ -207,3 +212,11 @@ class Fidelity:
     def value(self) -> float:
         """What the limit on fidelity is compared with."""
         return self.cosine if self.metric is None else self.metric
+
+    def named(self, metric: str) -> str:
+        """What `value` is: the function ``metric`` of the question where that judged, else `measure`."""
+        return self.measure if self.metric is None else metric
+
+    def words(self, metric: str) -> str:
+        """``cosine 0.99980``."""
+        return f"{self.named(metric)} {self.value:.5f}"

@@ -180,8 +180,7 @@ def _fidelity(found: Answer) -> str:
     if found.fidelity is None:
         return f"not checked ({limit})"
     checked = words.counted(found.fidelity.inputs, "input")
-    measure = "cosine" if found.fidelity.metric is None else found.question.metric
-    return f"{measure} {found.fidelity.value:.5f} to the f32 reference over {checked} ({limit})"
+    return f"{one_line(found.fidelity.words(found.question.metric))} to the f32 reference over {checked} ({limit})"
 
 
 # ---------------------------------------------------------------- levels

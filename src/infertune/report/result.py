@@ -41,7 +41,7 @@ def result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> 
         "baselines": [_rival(rival) for rival in confirmed],
         "speedup": _speedups(found),
         "levels": [_at_level(at) for at in found.levels],
-        "fidelity": {"value": found.fidelity.value if found.fidelity else None, "limit": found.fidelity_floor},
+        "fidelity": _fidelity(found),
         "ablation": brought.as_json(found.ablation),
         "trials": found.counts.trials,
         "launches": found.counts.launches,
@@ -96,6 +96,15 @@ def _at_level(at: AtLevel) -> Json:
         "best_baseline": at.rival,
         "speedup": interval_json(at.speedup) if at.speedup else None,
         "fidelity": at.fidelity.value if at.fidelity else None,
+    }
+
+
+def _fidelity(found: Answer) -> Json:
+    checked = found.fidelity
+    return {
+        "value": checked.value if checked else None,
+        "measure": checked.named(found.question.metric) if checked else None,
+        "limit": found.fidelity_floor,
     }
 
 

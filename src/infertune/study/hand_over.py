@@ -70,10 +70,9 @@ def _outputs(answer: Answer, winner: Point) -> str:
     found, feed = answer.fidelity, answer.question.feed
     if found is None:
         return "not checked; it computes in f32, as the reference does" if is_exact(winner) else "not checked"
-    measure = answer.question.metric or "cosine"
     inputs = words.counted(found.inputs, "input")
     source = "drawn at random" if feed.path is None else f"of `{shown(feed.path)}`"
-    return f"{measure} {found.value:.5f} to the f32 reference over {inputs} {source}"
+    return f"{found.words(answer.question.metric)} to the f32 reference over {inputs} {source}"
 
 
 def _doubts(answer: Answer, winner: Point) -> list[str]:

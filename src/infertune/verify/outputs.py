@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from infertune.core.records import Fidelity
+from infertune.core.records import Fidelity, Measure
 from infertune.core.space import Point
 
 Array = npt.NDArray[np.float64]
@@ -113,11 +113,12 @@ def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> F
     Missing outputs, other shapes, NaN and infinities where the reference has none are wrong outputs: cosine 0.
     """
     numbers: dict[str, list[tuple[Array, Array]]] = {}
+    scores: list[tuple[float, Measure]] = []
     reason = unusable(point, ours, theirs)
     if reason:
         return _wrong(point, reason, inputs)
     with np.load(ours) as a, np.load(theirs) as b:
-        worst, max_abs, max_rel, top1 = 1.0, 0.0, 0.0, 1.0
+        max_abs, max_rel, top1 = 0.0, 0.0, 1.0
         for name in b.files:
             mine, true = np.asarray(a[name], dtype=np.float64), np.asarray(b[name], dtype=np.float64)
             if mine.shape != true.shape:
@@ -126,7 +127,7 @@ def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> F
             if one_number(true, point.number("batch", 1)):
                 numbers.setdefault(name.rpartition(".")[0], []).append((mine.ravel(), true.ravel()))
             else:
-                worst = min(worst, worst_cosine(mine, true))
+                scores.append((worst_cosine(mine, true), "cosine"))
             error = float(np.max(np.abs(mine - true), initial=0.0))
             max_abs = max(max_abs, error)
             max_rel = max(max_rel, error / max(float(np.max(np.abs(true), initial=0.0)), _TINY))
@@ -136,8 +137,11 @@ def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> F
         found = concordance(mine, true)
         if found is None:
             return _wrong(point, f"{name} {_UNKNOWN}", 0)
-        worst = min(worst, found)
-    return Fidelity(point=point, cosine=worst, max_abs=max_abs, max_rel=max_rel, top1=top1, inputs=inputs)
+        scores.append((found, "concordance"))
+    worst, measure = min(scores, default=(1.0, "cosine"))
+    return Fidelity(
+        point=point, cosine=min(1.0, worst), max_abs=max_abs, max_rel=max_rel, top1=top1, inputs=inputs, measure=measure
+    )
 
 
 def distance(

@@ -92,7 +92,7 @@ def _facts(found: Answer) -> Iterator[tuple[str, str]]:
     yield "evidence", "confirmed" if found.confirmed else "unconfirmed"
     yield "throughput", measured(figures_) if figures_ else "-"
     yield "latency", latency(figures_) if figures_ else "-"
-    yield "fidelity", f"{found.fidelity.cosine:.5f}" if found.fidelity else "not checked"
+    yield "fidelity", found.fidelity.words(found.question.metric) if found.fidelity else "not checked"
     yield "points tried", str(found.counts.trials)
     yield "simulated", "yes" if found.simulated else "no"
 

@@ -49,9 +49,8 @@ def _outputs(basis: Basis) -> str:
     found = basis.found
     if found.fidelity is None:
         return "its outputs were not checked against the f32 reference"
-    return (
-        f"its outputs match the f32 reference with cosine {found.fidelity.cosine:.5f} (limit {found.fidelity_floor:g})"
-    )
+    close = one_line(found.fidelity.words(found.question.metric))
+    return f"its outputs match the f32 reference with {close} (limit {found.fidelity_floor:g})"
 
 
 def _no_answer(basis: Basis) -> Iterator[str]:
