@@ -15,7 +15,7 @@ from infertune.core.findings import Answer
 from infertune.core.history import confirmations, sample
 from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch
 from infertune.core.space import Point
-from infertune.report.document import baselines
+from infertune.report.document import at_limit, baselines
 from infertune.study.hand_over import confirmed_launches
 from infertune.study.study import Study
 from infertune.testing.records import (
@@ -252,6 +252,37 @@ def test_a_limit_on_a_percentile_needs_its_requests() -> None:
     assert "not enough requests" not in said(enough)  # 300 of them, none over the limit: p99 needs 299 at 95 %
     assert "not enough requests to say whether `p99 < 90 ms` holds (180): about" in said(few)
     assert "more of measuring would tell" in few.why
+
+
+def at_limits(count: int) -> list[str]:
+    question = a_question("max throughput, p99 < 90 ms, throughput > 150/s, memory < 2 GB, batch <= 8, fidelity > 0.9")
+    found = answer(a_study({FAST: 200.0}, question=question, count=count))
+    assert found.winner == FAST and found.figures is not None
+    return [at_limit(at, found.figures) for at in found.limits]
+
+
+def test_how_the_winner_stands_to_each_limit() -> None:
+    percentile, *others = at_limits(200)
+    assert percentile == "`p99 < 90 ms` holds: 44.1 ms (44.0 to 44.2), 1200 requests"
+    assert others == [
+        "`throughput > 150 /s` holds: 200/s (198 to 202), 6 launches",
+        "`memory < 2 GB` holds: 500 MB (500 to 500), 6 launches",
+    ]
+
+
+def test_a_percentile_without_enough_requests_is_not_known_at_its_limit() -> None:
+    assert at_limits(50)[0] == "`p99 < 90 ms` holds: at most 44.4 ms, 300 requests"
+    assert at_limits(20)[0] == "`p99 < 90 ms` not known: 120 requests, too few for p99"
+
+
+def test_a_percentile_too_near_to_its_limit_is_not_known_either() -> None:
+    near = a_measurement(200.0, latency_ms=90.0 / 1.098, count=200)
+    events = [*opening(a_question("max throughput, p99 < 90 ms")), *a_search({FAST: 200.0}), a_check(FAST)]
+    events += [Decided(finalists=(FAST,), why=""), *a_confirmation({FAST: [near] * 6}, 200)]
+    found = answer(recorded([*events, Closed(status="ok", why="")]))
+    assert found.figures is not None
+    told = "`p99 < 90 ms` not known: 90.0 ms (89.9 to 90.1), 1200 requests, too near to the limit"
+    assert at_limit(found.limits[0], found.figures).startswith(told)
 
 
 def test_the_best_baseline_is_one_that_surely_keeps_the_limits() -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -115,7 +116,7 @@ def test_rows(golden: Golden) -> None:
 # ---------------------------------------------------------------- the contract
 
 KEYS = [
-    "format", "status", "goal", "model", "device", "winner", "confirmed", "baselines", "speedup", "levels",
+    "format", "status", "goal", "model", "device", "winner", "confirmed", "baselines", "speedup", "limits", "levels",
     "fidelity", "ablation", "trials", "launches", "failed", "spent_s", "simulated", "files",
 ]  # fmt: skip
 
@@ -242,6 +243,22 @@ def test_rows_tell_missed_limits_and_unfaithful_points_apart() -> None:
     study = a_study({FAST: 200.0, SLOW: 10.0}, cosines={FAST: 0.5}, question=a_question("max throughput, p99 < 90 ms"))
     status = {row["trial"]: row["status"] for row in table(study).dicts()}
     assert (status[1], status[2]) == ("unfaithful", "misses_limit")
+
+
+def test_how_the_winner_stands_to_each_limit_is_in_the_document() -> None:
+    def limits(count: int, blocks: int = 6) -> list[dict[str, Any]]:
+        asked = a_question("max throughput, p99 < 90 ms, throughput > 10/s")
+        study = a_study({FAST: 200.0}, question=asked, count=count, blocks=blocks)
+        found: list[dict[str, Any]] = json.loads(result_text(study))["limits"]
+        return found
+
+    percentile, rate = limits(200)
+    assert percentile["holds"] is True and rate["holds"] is True and rate["requests"] is None
+    assert (percentile["unit"], percentile["bound"], percentile["requests"]) == ("ms", 90.0, 1200)
+    assert percentile["low"] < percentile["value"] < percentile["high"] < 90.0
+    few = limits(20)[0]
+    assert (few["holds"], few["value"], few["high"], few["requests"]) == (None, None, None, 120)
+    assert limits(200, blocks=1) == [], "nothing is confirmed"
 
 
 def test_fidelity_is_named_by_what_was_computed() -> None:

@@ -15,6 +15,7 @@ from infertune.core.records import Closed, Entry, Interval
 from infertune.core.relaxed import LimitCost, limit_cost
 from infertune.core.shortfall import nearest
 from infertune.core.space import Point
+from infertune.core.standing import AtLimit, at_limits
 
 
 def answer(entries: Sequence[Entry]) -> Answer:
@@ -53,6 +54,7 @@ def _assembled(entries: Sequence[Entry], reading: Reading, chosen: Choice) -> An
         noise=noise.of_study(reading.launches, (point for _, point in reading.baselines)),
         ablation=ablation(entries, terms, winner),
         limit_cost=_limit_cost(reading, chosen, winner),
+        limits=_limits(reading, chosen, winner),
         levels=tuple(_at_level(reading, *asked) for asked in zip(terms.goal.levels, chosen.levels, strict=True)),
     )
 
@@ -81,6 +83,13 @@ def _limit_cost(reading: Reading, chosen: Choice, winner: Point | None) -> Limit
         return None
     seen = {trial.point: choice.evidence(trial, chosen.confirmation)[1] for trial in reading.trials}
     return limit_cost(reading.terms, seen.values(), seen[winner]) if winner in seen else None
+
+
+def _limits(reading: Reading, chosen: Choice, winner: Point | None) -> tuple[AtLimit, ...]:
+    if winner is None:
+        return ()
+    _, sample = choice.evidence(reading.trial(winner), chosen.confirmation)
+    return at_limits(reading.terms.goal, winner, sample.measurements) if sample.runs else ()
 
 
 def _status(ended: Closed | None, winner: Point | None) -> str:

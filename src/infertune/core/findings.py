@@ -13,6 +13,7 @@ from infertune.core.noise import Noise
 from infertune.core.records import Device, Fidelity, Interval, Model, Question
 from infertune.core.relaxed import LimitCost, Relaxed
 from infertune.core.space import Point
+from infertune.core.standing import AtLimit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,7 @@ class Answer:
     that surely met the goal (of those that may have, where none did, else of all); ``absent`` holds baselines without
     a figure, with the reason.
     ``flags`` counts launches by what their audit found; ``noise`` is how steady the machine was all the while.
+    ``limits`` says how the winner stands to each limit that launches measure.
     ``levels`` answers a front at each level that it was asked at, in their order.
     """
 
@@ -138,6 +140,7 @@ class Answer:
     noise: Noise | None = None
     ablation: Ablation | None = None
     limit_cost: LimitCost | None = None
+    limits: tuple[AtLimit, ...] = ()
     levels: tuple[AtLevel, ...] = ()
 
     @property

@@ -212,6 +212,13 @@ def latency_percent(metric: str) -> float | None:
     return _LATENCIES.get(metric)
 
 
+def told_in(metric: str) -> tuple[str, float]:
+    """The unit that figures of a metric are told in, and how much of it is one: ``("ms", 0.001)``."""
+    if latency_percent(metric) is not None:
+        return "ms", 1e-3
+    return {"memory": ("MB", 1e6), "throughput": ("/s", 1.0)}.get(metric, ("", 1.0))
+
+
 def is_speed(metric: str) -> bool:
     """Whether a metric tells how fast a launch is, as rates and latencies do."""
     return metric in ("throughput", RATE) or latency_percent(metric) is not None

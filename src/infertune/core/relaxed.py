@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from infertune.core import percentiles, stats, verdict, words
-from infertune.core.goal import RATE, Goal, Limit, latency_percent, metric_value, parse_goal
+from infertune.core.goal import RATE, Goal, Limit, latency_percent, metric_value, parse_goal, told_in
 from infertune.core.history import Sample
 from infertune.core.space import Point
 from infertune.core.verdict import Terms
 
-_UNITS = {"memory": ("MB", 1e6), "throughput": ("/s", 1.0)}
-_LATENCY_UNIT = ("ms", 1e-3)
 _SLACK = 1e-6
 """A figure of three digits is not always its own bound: what is read from text may be one bit lower."""
 
@@ -139,7 +137,7 @@ def _latencies_s(sample: Sample, percent: float, confidence: float) -> Iterator[
 def written(limit: Limit, bound: float) -> str:
     """The limit with another bound, rounded to three digits (four decimals of a fidelity) towards the easier side."""
     metric, sign = limit.text.split()[:2]
-    unit, scale = _LATENCY_UNIT if latency_percent(metric) is not None else _UNITS.get(metric, ("", 1.0))
+    unit, scale = told_in(metric)
     sure = _SUFFIX.search(limit.text)
     number = _rounded(bound / scale, upwards=limit.below, fixed=metric == "fidelity")
     return f"{metric} {sign} {number}{'' if unit in ('', '/s') else ' '}{unit}{sure.group() if sure else ''}"

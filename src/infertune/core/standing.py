@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from infertune.core import percentiles
-from infertune.core.goal import Goal, Limit, is_speed, latency_percent, worst_excess
+from infertune.core import percentiles, stats
+from infertune.core.goal import Goal, Limit, is_speed, latency_percent, metric_value, worst_excess
 from infertune.core.records import Measurement
 from infertune.core.space import Point
 
@@ -31,6 +31,21 @@ class Standing:
     wait_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtLimit:
+    """How launches stand to one limit, and the figure that it is about: seconds, bytes or samples per second.
+
+    Of a percentile, ``low`` and ``high`` are its bounds with the limit's confidence, None with too few requests, and
+    ``value`` is None below its sample floor. Of any other figure it is the median over launches with its interval.
+    """
+
+    limit: Limit
+    standing: Standing
+    value: float | None
+    low: float | None
+    high: float | None
+
+
 WITHIN = Standing(state="within")
 
 SURE = 1.645  # standard errors: 95 %, one-sided
@@ -40,6 +55,22 @@ def standing(goal: Goal, point: Point, measurements: Sequence[Measurement]) -> S
     """The worst standing over all limits but fidelity, which no launch measures."""
     found = [_one(goal, limit, point, measurements) for limit in goal.limits if limit.metric != "fidelity"]
     return max(found, key=lambda one: _ORDER.index(one.state), default=WITHIN)
+
+
+def at_limits(goal: Goal, point: Point, measurements: Sequence[Measurement]) -> tuple[AtLimit, ...]:
+    """One for each of the goal's `measured_limits`, in their order, from at least one launch."""
+    return tuple(_at(limit, _one(goal, limit, point, measurements), measurements) for limit in goal.measured_limits)
+
+
+def _at(limit: Limit, found: Standing, measurements: Sequence[Measurement]) -> AtLimit:
+    percent = latency_percent(limit.metric)
+    if percent is None or not limit.below:
+        seen = stats.median_interval([metric_value(limit.metric, m) for m in measurements])
+        return AtLimit(limit=limit, standing=found, value=seen.value, low=seen.low, high=seen.high)
+    pooled = [latency for m in measurements for latency in m.latencies_ns]
+    ends = [of(pooled, percent, limit.confidence) for of in (percentiles.lower_ns, percentiles.upper_ns)]
+    value, low, high = (None if ns is None else ns / 1e9 for ns in (stats.percentile_ns(pooled, percent), *ends))
+    return AtLimit(limit=limit, standing=found, value=value, low=low, high=high)
 
 
 def is_clear(goal: Goal, point: Point, measurements: Sequence[Measurement], spread: float) -> bool:

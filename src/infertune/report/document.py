@@ -9,10 +9,12 @@ from infertune.core import stats, words
 from infertune.core.answer import answer
 from infertune.core.errors import excerpt
 from infertune.core.findings import Answer, AtLevel, Figures, Rival
-from infertune.core.goal import RATE, Goal, latency_percent, parse_goal
+from infertune.core.goal import RATE, Goal, latency_percent, parse_goal, told_in
 from infertune.core.noise import Noise
 from infertune.core.records import Entry, Interval, Named
 from infertune.core.relaxed import LimitCost, Relaxed
+from infertune.core.shortfall import with_unit
+from infertune.core.standing import AtLimit
 from infertune.report import brought
 from infertune.report.inert import one_line
 from infertune.report.rows import Cell, Table, table
@@ -87,8 +89,27 @@ def _summary(found: Answer) -> Iterator[tuple[str, str]]:
         yield "throughput", measured(figures)
     yield "latency", latency(figures)
     yield "fidelity", _fidelity(found)
+    yield from (("limit", at_limit(at, figures)) for at in found.limits)
     if found.limit_cost is not None:
         yield "limit", limit_cost(found, found.limit_cost)
+
+
+def at_limit(at: AtLimit, figures: Figures) -> str:
+    """```p99 < 20 ms` holds: 15.2 ms (14.9 to 15.6), 1200 requests``."""
+    found, percentile = at.standing, at.standing.requests > 0
+    state = {"within": "holds", "unsure": "not known", "beyond": "broken"}[found.state]
+    made = words.counted(found.requests, "request") if percentile else words.counted(figures.launches, "launch")
+    doubt = f"too few for {at.limit.metric}" if found.more else "too near to the limit for any number of them to tell"
+    told = (_figure_at(at), made, doubt if found.state == "unsure" else "")
+    return f"`{one_line(at.limit.text)}` {state}: {', '.join(filter(None, told))}"
+
+
+def _figure_at(at: AtLimit) -> str:
+    metric, (_, scale) = at.limit.metric, told_in(at.limit.metric)
+    if at.value is None:
+        return "" if at.high is None else f"at most {with_unit(metric, at.high)}"
+    ends = (words.three(end / scale) for end in (at.low, at.high) if end is not None)
+    return f"{with_unit(metric, at.value)} ({' to '.join(ends)})"
 
 
 def limit_cost(found: Answer, cost: LimitCost) -> str:

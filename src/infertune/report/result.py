@@ -13,10 +13,12 @@ from typing import Any
 from infertune.core import choice
 from infertune.core.answer import answer
 from infertune.core.findings import Answer, AtLevel, Figures, Rival
+from infertune.core.goal import told_in
 from infertune.core.noise import Noise
 from infertune.core.records import Device, Entry, Interval, Model
 from infertune.core.relaxed import LimitCost, Relaxed
 from infertune.core.space import Point
+from infertune.core.standing import AtLimit
 from infertune.report import brought
 from infertune.report.rows import table
 
@@ -40,6 +42,7 @@ def result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> 
         "confirmed": figures_json(found.figures) if found.confirmed and found.figures else None,
         "baselines": [_rival(rival) for rival in confirmed],
         "speedup": _speedups(found),
+        "limits": [_at_limit(at) for at in found.limits] if found.confirmed else [],
         "levels": [_at_level(at) for at in found.levels],
         "fidelity": _fidelity(found),
         "ablation": brought.as_json(found.ablation),
@@ -96,6 +99,18 @@ def _at_level(at: AtLevel) -> Json:
         "best_baseline": at.rival,
         "speedup": interval_json(at.speedup) if at.speedup else None,
         "fidelity": at.fidelity.value if at.fidelity else None,
+    }
+
+
+def _at_limit(at: AtLimit) -> Json:
+    unit, scale = told_in(at.limit.metric)
+    figures = {"bound": at.limit.bound, "value": at.value, "low": at.low, "high": at.high}
+    return {
+        "limit": at.limit.text,
+        "holds": {"within": True, "unsure": None, "beyond": False}[at.standing.state],
+        "unit": unit,
+        **{name: None if figure is None else round(figure / scale, 6) for name, figure in figures.items()},
+        "requests": at.standing.requests or None,
     }
 
 

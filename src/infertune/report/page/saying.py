@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from infertune.core import stats, words
 from infertune.core.findings import Figures
-from infertune.report.document import goal_figure, limit_cost, noise_words, relaxed
+from infertune.report.document import at_limit, goal_figure, limit_cost, noise_words, relaxed
 from infertune.report.importance import NO_DIFFERENCE, PER_EFFECT, TRUSTED, Importance
 from infertune.report.inert import one_line
 from infertune.report.page.basis import Basis
@@ -16,7 +16,7 @@ from infertune.report.page.scatter import undrawn
 
 
 def answer(basis: Basis) -> tuple[str, ...]:
-    """What to take and what it gives; what that is worth; what a limit costs, where one does."""
+    """What to take and what it gives; what that is worth; how it stands to each limit, and what one costs."""
     found = basis.found
     if found.winner is None or found.figures is None:
         return tuple(_no_answer(basis))
@@ -29,6 +29,7 @@ def answer(basis: Basis) -> tuple[str, ...]:
     return (
         f"Best{device} for `{one_line(found.question.goal)}`: {named}, with {figure}{simulated}, {sure}.",
         f"{_worth(basis)}; {_outputs(basis)}.",
+        *(f"The limit {at_limit(at, found.figures)}." for at in found.limits),
         *cost,
     )
 
