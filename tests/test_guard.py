@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from infertune.core import guard, verdict
 from infertune.core.answer import answer
 from infertune.core.goal import parse_goal
-from infertune.core.records import Checked, Failed, Fidelity, Launch, Measurement
+from infertune.core.records import Checked, Failed, Fidelity, InferJob, Job, Launch, Measurement, Reply
 from infertune.core.space import Point, Space
 from infertune.core.verdict import Terms
+from infertune.report.rows import table
 from infertune.study.question import space_fact
-from infertune.testing.executor import Rate
+from infertune.testing.executor import FakeExecutor, Rate
 from infertune.testing.spaces import a_knob
 from test_study_flow import Laboratory, screened
 
@@ -81,6 +83,40 @@ def test_baselines_of_one_wrong_arithmetic_fail_for_one_reason(tmp_path: Path) -
     wrong = [group for group in found.failures if group.kind == "output"]
     assert len(wrong) == 1 and wrong[0].count >= 3 and wrong[0].message.startswith("fidelity")
     assert any("wrong outputs on seeded inputs" in caveat for caveat in found.caveats)
+
+
+class Fickle(FakeExecutor):
+    """Every answer is another one, also to the input that a reference is asked twice."""
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        reply = super().run(target, job, timeout_s=timeout_s)
+        if isinstance(job, InferJob) and job.again:
+            with np.load(job.into) as stored:
+                np.savez(job.again, allow_pickle=False, **{"logits.0": stored["logits.0"][::-1]})
+        return reply
+
+
+def test_a_model_that_is_not_deterministic_is_told_and_only_f32_wins_unchecked(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path, rate=five_times_faster)
+    lab.executor = Fickle(lab.clock, five_times_faster)
+    entries = lab.run()
+    found = answer(entries)
+    assert found.winner is not None and found.winner["precision"] == "f32" and found.confirmed
+    assert found.fidelity is None
+    (told,) = (caveat for caveat in found.caveats if caveat.startswith("outputs could not be checked"))
+    assert "the model is not deterministic: it answered one input in two ways, with " in told
+    assert not any("wrong outputs" in caveat for caveat in found.caveats)
+    asked = [job for job in lab.executor.jobs if isinstance(job, InferJob)]
+    assert len(asked) == 1 and asked[0].again, "nothing else is worth comparing"
+    rows = {row["role"]: row["status"] for row in table(entries).dicts()}
+    assert rows["winner"] == "ok"
+
+
+def test_a_steady_reference_is_asked_again_once(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    assert answer(lab.run()).winner is not None and len({check.point["batch"] for check in checks(lab)}) > 1
+    assert sum(bool(job.again) for job in lab.executor.jobs if isinstance(job, InferJob)) == 1
+    assert all(check.made for check in checks(lab))
 
 
 def test_a_goal_may_ask_for_less(tmp_path: Path) -> None:

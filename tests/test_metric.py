@@ -133,10 +133,14 @@ def test_the_timed_session_answers_once_more(tmp_path: Path, name: str) -> None:
     device = target.probe(LocalShell())[0]
     point = target.space(subject, device, parse_goal("max throughput")).seeds[0]
     target.build(BuildJob(model=subject, point=point, into=str(tmp_path)), LocalShell())
-    right, wrong = tmp_path / "right.npz", tmp_path / "wrong.npz"
-    made = InferJob(model=subject, point=point, artifact=str(tmp_path), feed=Feed(seed=0), count=3, into=str(right))
+    right, wrong, again = (tmp_path / f"{name}.npz" for name in ("right", "wrong", "again"))
+    made = InferJob(
+        model=subject, point=point, artifact=str(tmp_path), feed=Feed(seed=0), count=3, into=str(right),
+        again=str(again),
+    )  # fmt: skip
     target.infer(made, LocalShell())
-    with np.load(right) as stored:
+    with np.load(right) as stored, np.load(again) as twice:
+        assert twice.files == ["y.0"] and np.allclose(twice["y.0"], stored["y.0"])
         np.savez(wrong, allow_pickle=False, **{key: stored[key][:, ::-1] for key in stored.files})
 
     def timed(reference: Path) -> object:

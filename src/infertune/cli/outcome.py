@@ -57,7 +57,8 @@ def _no_winner(study: Study) -> NothingFeasible:
     closest = found.nearest
     wrong = next((f.message for f in found.failures if f.kind == "output"), "")
     if wrong and closest.limit.startswith("fidelity"):
-        hint = f"the closest gives wrong outputs: {excerpt(wrong, REASON)}"
+        outputs = "outputs that cannot be checked" if closest.measured == "not checked" else "wrong outputs"
+        hint = f"the closest gives {outputs}: {excerpt(wrong, REASON)}"
         return NothingFeasible("nothing-feasible", f"none of {tried} met `{found.question.goal}`", hint=hint)
     relaxed = closest.relaxed
     instead = "relax it"

@@ -11,7 +11,7 @@ from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Answer, AtLevel, Figures, Rival
 from infertune.core.goal import Goal, Limit
 from infertune.core.history import Sample
-from infertune.core.records import Closed, Entry, Interval
+from infertune.core.records import Closed, Entry, Fidelity, Interval
 from infertune.core.relaxed import LimitCost, limit_cost
 from infertune.core.shortfall import nearest
 from infertune.core.space import Point
@@ -42,7 +42,7 @@ def _assembled(entries: Sequence[Entry], reading: Reading, chosen: Choice) -> An
         rivals=rivals,
         best_rival=_best_rival(reading, chosen, rivals),
         absent=tallies.absent(reading),
-        fidelity=terms.fidelities.get(winner) if winner else None,
+        fidelity=_fidelity(reading, winner),
         fidelity_floor=terms.goal.fidelity_floor,
         nearest=None if winner else nearest(terms, map(choice.all_runs, reading.trials)),
         counts=tallies.counts(reading),
@@ -73,7 +73,7 @@ def _at_level(whole: Reading, level: Limit, chosen: Choice) -> AtLevel:
         figures=_figures_of(reading, chosen, winner),
         rival=best,
         speedup=next((rival.speedup for rival in rivals if rival.name == best), None),
-        fidelity=reading.terms.fidelities.get(winner) if winner else None,
+        fidelity=_fidelity(reading, winner),
         nearest=None if winner else nearest(reading.terms, map(choice.all_runs, reading.trials)),
     )
 
@@ -83,6 +83,12 @@ def _limit_cost(reading: Reading, chosen: Choice, winner: Point | None) -> Limit
         return None
     seen = {trial.point: choice.evidence(trial, chosen.confirmation)[1] for trial in reading.trials}
     return limit_cost(reading.terms, seen.values(), seen[winner]) if winner in seen else None
+
+
+def _fidelity(reading: Reading, winner: Point | None) -> Fidelity | None:
+    """What a check of the winner's outputs found; None where there were none to compare."""
+    found = reading.terms.fidelities.get(winner) if winner else None
+    return found if found and found.made else None
 
 
 def _limits(reading: Reading, chosen: Choice, winner: Point | None) -> tuple[AtLimit, ...]:

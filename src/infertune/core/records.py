@@ -101,7 +101,9 @@ class MeasureJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferJob:
-    """Run ``count`` inputs of ``feed`` one batch at a time and save outputs to the ``.npz`` file ``into``."""
+    """Run ``count`` inputs of ``feed`` one batch at a time and save outputs to the ``.npz`` file ``into``; where a file
+    ``again`` is named (for references, on this machine's CPUs), the session answers the first once more into that.
+    """
 
     model: Model
     point: Point
@@ -109,6 +111,7 @@ class InferJob:
     feed: Feed
     count: int
     into: str
+    again: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

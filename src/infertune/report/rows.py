@@ -109,9 +109,11 @@ def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Ite
 
 
 def _uncheckable(reading: Reading, point: Point) -> Failed | None:
-    """The failure of a point that was measured and gave no outputs to check."""
+    """The failure of a point that was measured and gave no outputs to check, though it needs a check."""
     check = verdict.check_of(reading.terms, point)
-    return None if check is None or check.made else Failed(stage="verify", kind="output", message=check.reason)
+    if check is None or check.made or verdict.faithful(reading.terms, point):
+        return None
+    return Failed(stage="verify", kind="output", message=check.reason)
 
 
 def _measured(found: Figures, sample: Sample) -> tuple[Cell, ...]:

@@ -37,10 +37,11 @@ from infertune.core.space import Point, Value
 from infertune.core.words import counted
 from infertune.measure import repeats
 from infertune.prepare.calibration import CHECKED
+from infertune.study.checking import is_exact
 from infertune.study.journal import Journal
 from infertune.study.metric import judge
 from infertune.study.question import Setting
-from infertune.study.reference import plain_outputs
+from infertune.study.reference import plain_outputs, save_first
 from infertune.verify.outputs import compare_outputs, unusable
 
 BUILD_TIMEOUT_S = 900.0
@@ -75,6 +76,7 @@ class Bench:
         self._scratch = tempfile.mkdtemp(prefix="infertune-reference-")
         weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         self._references: dict[int, str | Failed] = {}
+        self._varying = ""  # why outputs of a model that is not deterministic cannot be checked
 
     def artifact(self, point: Point, *, most_s: float = BUILD_TIMEOUT_S) -> Artifact | Failed:
         """The point's artifact: known in this run, found in the cache, or built now."""
@@ -196,27 +198,49 @@ class Bench:
 
     def _compare(self, point: Point) -> Fidelity:
         theirs = self._outputs_of_reference(point)
+        if self._varying and is_exact(point):
+            return replace(_unchecked(point, self._varying), cosine=1.0)  # it computes what the model does
         if isinstance(theirs, Failed):
-            return _unchecked(point, f"the reference gave no outputs: {theirs.message}")
+            return _unchecked(point, theirs.message)
         with tempfile.TemporaryDirectory(prefix="infertune-check-") as folder:
             ours = os.path.join(folder, "ours.npz")
             failed = self._infer(point, ours)
             if failed is not None:
                 return _unchecked(point, f"{point.target} gave no outputs: {failed.message}")
-            inputs = self._count(point) * point.number("batch", 1)
-            found = compare_outputs(point, Path(ours), Path(theirs), inputs=inputs)
-            metric = self._setting.metric
-            if metric is None or unusable(point, Path(ours), Path(theirs)):
-                return found
-            return replace(found, metric=judge(metric, ours, theirs), inputs=inputs, reason="")
+            return self._judged(point, ours, theirs, self._count(point) * point.number("batch", 1))
+
+    def _judged(self, point: Point, ours: str, theirs: str, inputs: int) -> Fidelity:
+        found = compare_outputs(point, Path(ours), Path(theirs), inputs=inputs)
+        metric = self._setting.metric
+        if metric is None or unusable(point, Path(ours), Path(theirs)):
+            return found
+        return replace(found, metric=judge(metric, ours, theirs), inputs=inputs, reason="")
 
     def _outputs_of_reference(self, point: Point) -> str | Failed:
-        """The file of outputs that are the truth at the point's batch, computed once."""
+        """The file of outputs that are the truth at the point's batch, computed once; why there are none."""
         batch = point.number("batch", 1)
         if batch not in self._references:
-            path = os.path.join(self._scratch, f"{batch}.npz")
-            self._references[batch] = self._reference_outputs(point, path) or path
+            self._references[batch] = self._new_reference(point, os.path.join(self._scratch, f"{batch}.npz"))
         return self._references[batch]
+
+    def _new_reference(self, point: Point, into: str) -> str | Failed:
+        again = "" if self._references else os.path.join(self._scratch, "again.npz")
+        failed = None if self._varying else self._reference_outputs(point, into, again)
+        if failed is not None:
+            return replace(failed, message=f"the reference gave no outputs: {failed.message}")
+        if os.path.exists(again):
+            self._varying = self._variation(point, into, again)
+        return Failed(stage="verify", kind="output", message=self._varying) if self._varying else into
+
+    def _variation(self, point: Point, first: str, again: str) -> str:
+        """In words, that the reference's two answers to one input are not as near as outputs must be; else empty."""
+        once = os.path.join(self._scratch, "once.npz")
+        save_first(first, once)
+        found = self._judged(point, again, once, point.number("batch", 1))
+        if found.value >= self._setting.goal.fidelity_floor:
+            return ""
+        apart = f", with {found.words(self._setting.question.metric)}" if found.made else ""
+        return f"the model is not deterministic: it answered one input in two ways{apart}; only f32 may win, unchecked"
 
     def _recheck(self, point: Point, block: int) -> Recheck | None:
         """One of the checked input sets, another one in each block, to be answered after timing."""
@@ -227,13 +251,13 @@ class Bench:
         number = int(rng.integers(self._count(point)))
         return Recheck(reference=theirs, number=number, floor=self._setting.goal.fidelity_floor)
 
-    def _reference_outputs(self, point: Point, into: str) -> Failed | None:
+    def _reference_outputs(self, point: Point, into: str, again: str) -> Failed | None:
         """Outputs that are the truth: plain f32 at the same batch, from ONNX Runtime, whatever the study tunes."""
         reference = self.reference(point)
         if reference is not None:
-            return self._infer(reference, into)
+            return self._infer(reference, into, again)
         batch = point.number("batch", 1)
-        return plain_outputs(self._executor, self._setting.question, batch, self._count(point), into)
+        return plain_outputs(self._executor, self._setting.question, batch, self._count(point), into, again)
 
     def reference(self, point: Point) -> Point | None:
         """The point of this study whose outputs are the truth; None where no CPU runtime is part of it."""
@@ -250,7 +274,7 @@ class Bench:
         """Input sets: together at least `CHECKED` samples."""
         return -(-CHECKED // max(1, point.number("batch", 1)))
 
-    def _infer(self, point: Point, into: str) -> Failed | None:
+    def _infer(self, point: Point, into: str, again: str = "") -> Failed | None:
         artifact = self.artifact(point)
         if isinstance(artifact, Failed):
             return artifact
@@ -262,6 +286,7 @@ class Bench:
             feed=question.feed,
             count=self._count(point),
             into=into,
+            again=again,
         )
         refused: list[Failed] = []
         while len(refused) < GIVE_UP:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 
+import numpy as np
+
 from infertune.core.goal import parse_goal
 from infertune.core.records import BuildJob, Failed, InferJob, Model, Question
 from infertune.core.seams import Executor
@@ -15,8 +17,10 @@ TARGET = "onnxruntime"
 TIMEOUT_S = 900.0
 
 
-def plain_outputs(executor: Executor, question: Question, batch: int, count: int, into: str) -> Failed | None:
-    """Save outputs of ``count`` inputs at ``batch`` into the file ``into``; why not, when they cannot be had."""
+def plain_outputs(
+    executor: Executor, question: Question, batch: int, count: int, into: str, again: str
+) -> Failed | None:
+    """Save outputs of ``count`` inputs at ``batch`` as `InferJob` says; why not, when they cannot be had."""
     point = _plain_point(executor, question.model, batch)
     if point is None:
         return Failed(stage="verify", kind="illegal", message=f"{TARGET} is not available: pip install {TARGET}")
@@ -24,9 +28,23 @@ def plain_outputs(executor: Executor, question: Question, batch: int, count: int
         built = executor.run(TARGET, BuildJob(model=question.model, point=point, into=artifact), timeout_s=TIMEOUT_S)
         if isinstance(built, Failed):
             return built
-        job = InferJob(model=question.model, point=point, artifact=artifact, feed=question.feed, count=count, into=into)
+        job = InferJob(
+            model=question.model,
+            point=point,
+            artifact=artifact,
+            feed=question.feed,
+            count=count,
+            into=into,
+            again=again,
+        )
         reply = executor.run(TARGET, job, timeout_s=TIMEOUT_S)
     return reply if isinstance(reply, Failed) else None
+
+
+def save_first(outputs: str, into: str) -> None:
+    """Save the outputs of the first input set alone into the file ``into``."""
+    with np.load(outputs) as stored:
+        np.savez(into, allow_pickle=False, **{name: stored[name] for name in stored.files if name.endswith(".0")})
 
 
 def _plain_point(executor: Executor, model: Model, batch: int) -> Point | None:

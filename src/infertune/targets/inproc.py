@@ -103,9 +103,11 @@ def repeats(job: MeasureJob, session: Answering, clock: Clock) -> Repeats | None
 
 def save_outputs(job: InferJob, run: Callable[[Arrays], Mapping[str, npt.NDArray[np.generic]]]) -> Saved:
     """Run ``count`` input sets at the point's batch and save outputs as ``<output>.<i>`` in one ``.npz``."""
-    batch = job.point.number("batch", 1)
+    sets = make_inputs(job.model, job.feed, job.point.number("batch", 1), job.count)
     outputs: dict[str, npt.NDArray[np.generic]] = {}
-    for i, inputs in enumerate(make_inputs(job.model, job.feed, batch, job.count)):
+    for i, inputs in enumerate(sets):
         outputs.update({f"{name}.{i}": array for name, array in run(inputs).items()})
     np.savez(job.into, allow_pickle=False, **outputs)
+    if job.again:
+        np.savez(job.again, allow_pickle=False, **{f"{name}.0": array for name, array in run(sets[0]).items()})
     return Saved(files=(job.into,), facts=facts(outputs=len(outputs)))

@@ -145,4 +145,6 @@ class FakeExecutor:
         outputs = rng.standard_normal((job.count, 8))
         outputs = outputs + self._error(job.point) * rng.standard_normal(outputs.shape)
         np.savez(job.into, allow_pickle=False, **{f"logits.{i}": row for i, row in enumerate(outputs)})
+        if job.again:
+            np.savez(job.again, allow_pickle=False, **{"logits.0": outputs[0]})
         return Saved(files=(job.into,))
