@@ -298,6 +298,16 @@ def test_the_best_baseline_is_one_that_surely_keeps_the_limits() -> None:
     assert grid is not None and f"{DEFAULT} (best within limits)" in [row[0] for row in grid.rows]
 
 
+def test_the_best_baseline_is_the_one_that_the_verdict_compared_with() -> None:
+    """The hint has the higher median, but it was clearly behind and left after three of eight blocks."""
+    hint = a_baseline("openvino throughput hint")
+    values = {FAST: noisy(200.0, 8), a_baseline(DEFAULT): noisy(100.0, 8), hint: [104.0] * 3}
+    events = [*opening(a_question("max throughput")), *a_search({FAST: 200.0}), a_check(FAST)]
+    events += [Decided(finalists=(FAST,), why=""), *a_confirmation(values), Closed(status="ok", why="")]
+    found = answer(recorded(events))
+    assert f"of the best baseline, {DEFAULT}" in found.why and found.best_rival == DEFAULT
+
+
 def test_a_baseline_without_a_figure_is_named_with_its_reason() -> None:
     events: list[Event] = [e.event for e in a_study({FAST: 200.0}, baselines={DEFAULT: 100.0})]
     crashed = a_launch(a_baseline("openvino latency hint"), CRASH, purpose="confirm")

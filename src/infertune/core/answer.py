@@ -161,7 +161,11 @@ def _speedup(reading: Reading, chosen: Choice, baseline: Point) -> Interval | No
 
 
 def _best_rival(reading: Reading, chosen: Choice, rivals: Sequence[Rival]) -> str | None:
-    """Confirmed baselines before others, then those that surely meet the goal, those that may, and the best one."""
+    """The one that the verdict compared with; without one, confirmed baselines before others, then those that surely
+    meet the goal, those that may, and the best one.
+    """
+    if chosen.decision is not None and chosen.decision.rival is not None:
+        return chosen.decision.rival
 
     def rank(rival: Rival) -> tuple[bool, bool, bool, float]:
         purpose, sample = choice.evidence(reading.trial(rival.figures.point), chosen.confirmation)

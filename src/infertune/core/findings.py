@@ -108,9 +108,9 @@ class Counts:
 class Answer:
     """The whole answer.
 
-    ``figures`` belong to the winner, and are a result only when ``confirmed``. ``best_rival`` names the best baseline
-    that surely met the goal (of those that may have, where none did, else of all); ``absent`` holds baselines without
-    a figure, with the reason.
+    ``figures`` belong to the winner, and are a result only when ``confirmed``. ``best_rival`` names the
+    baseline that the verdict compared with: the best that surely met the goal (of those that may have, where none did,
+    else of all); ``absent`` holds baselines without a figure, with the reason.
     ``flags`` counts launches by what their audit found; ``noise`` is how steady the machine was all the while.
     ``limits`` says how the winner stands to each limit that launches measure.
     ``levels`` answers a front at each level that it was asked at, in their order.

@@ -39,12 +39,16 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """``winner`` may be a baseline; ``challenger`` is then the best point the search found, if it is another one."""
+    """``winner`` may be a baseline; ``challenger`` is then the best point the search found, if it is another one.
+
+    ``rival`` names the baseline that it was compared with.
+    """
 
     winner: Point
     why: str
     challenger: Point | None = None
     tied: tuple[Point, ...] = ()
+    rival: str | None = None
 
 
 def merit(goal: Goal, sample: Sample) -> float:
@@ -155,17 +159,22 @@ def simpler(a: Point, b: Point, spaces: Sequence[SpaceFact]) -> Point:
 
 def decide(terms: Terms, finalists: Sequence[Sample], baselines: Sequence[tuple[str, Sample]]) -> Decision | None:
     """The recommendation from confirmation launches; None when nothing confirmed is acceptable."""
-    fit = [s for s in finalists if len(s.runs) >= ENOUGH and acceptable(terms, s)]
     rivals = [(n, s) for n, s in baselines if len(s.runs) >= ENOUGH and acceptable(terms, s)]
-    sure = [s for s in fit if stands(terms, s).state == "within"]
-    sure_rivals = [(n, s) for n, s in rivals if stands(terms, s).state == "within"]
-    rival = _strongest(terms, sure_rivals or rivals)
+    sure = [(n, s) for n, s in rivals if stands(terms, s).state == "within"]
+    rival = _strongest(terms, sure or rivals)
+    found = _decided(terms, finalists, rival)
+    return replace(found, rival=rival[0]) if found and rival else found
+
+
+def _decided(terms: Terms, finalists: Sequence[Sample], rival: tuple[str, Sample] | None) -> Decision | None:
+    fit = [s for s in finalists if len(s.runs) >= ENOUGH and acceptable(terms, s)]
+    within = [s for s in fit if stands(terms, s).state == "within"]
     if not fit:
         return None if any(_pending(terms, s) for s in finalists) else _fallback(rival)
-    if not sure and sure_rivals and rival is not None:
+    if not within and rival is not None and stands(terms, rival[1]).state == "within":
         return _only_sure(terms, fit, rival)
-    found = _best(terms, sure or fit, rival)
-    winner = next(s for s in (*fit, *(s for _, s in rivals)) if s.point == found.winner)
+    found = _best(terms, within or fit, rival)
+    winner = next(s for s in (*fit, *([rival[1]] if rival else ())) if s.point == found.winner)
     told = unsure_words(stands(terms, winner)) or _promising_words(terms, fit, found.winner)
     return replace(found, why=found.why + told)
 
