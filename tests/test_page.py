@@ -13,9 +13,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations
 from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from infertune.core.records import Conditions, Entry, Phase, Purpose, RawNs
 from infertune.report import csv_text
@@ -23,7 +26,7 @@ from infertune.report.page.basis import basis
 from infertune.report.page.front import front, knee
 from infertune.report.page.latencies import account
 from infertune.report.page.progress import best_so_far, seen, shares, stretches
-from infertune.report.page.svg import LogScale, Scale, spread
+from infertune.report.page.svg import Box, LogScale, Scale, beside, cover
 from infertune.report.page.write import html_text, marked
 from infertune.testing.records import a_launch, a_measurement, a_point, a_question, a_study, opening, recorded
 from large_study import a_large_study
@@ -232,4 +235,26 @@ def test_scales() -> None:
     assert Scale(low=0.0, high=100.0, start=0.0, end=10.0).ticks() == (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
     assert LogScale(low=1.0, high=100.0, start=0.0, end=10.0).at(10.0) == pytest.approx(5.0)
     assert LogScale(low=8.0, high=900.0, start=0.0, end=1.0).ticks() == (10, 20, 50, 100, 200, 500)
-    assert spread([5.0, 0.0, 1.0], 4.0) == [8.0, 0.0, 4.0]
+
+
+FRAME = (0.0, 0.0, 400.0, 200.0)
+
+
+def test_a_label_stands_beside_its_mark_within_the_frame() -> None:
+    assert beside("winner", (100.0, 50.0), FRAME, [], []).anchor == "start"
+    assert beside("winner", (390.0, 50.0), FRAME, [], []).anchor == "end", "there is no room at the right"
+    low = beside("winner", (100.0, 199.0), FRAME, [], [])
+    assert low.box[3] <= 200.0
+
+
+@given(st.lists(st.tuples(st.integers(20, 380), st.integers(20, 180)), min_size=1, max_size=4))
+def test_labels_do_not_cover_each_other(marks: list[tuple[int, int]]) -> None:
+    taken: list[Box] = []
+    for mark in marks:
+        taken.append(beside("a baseline", mark, FRAME, taken, marks).box)
+    assert not any(cover(a, b) for a, b in combinations(taken, 2))
+
+
+def test_a_label_leaves_marks_visible_where_it_can() -> None:
+    label = beside("winner", (100.0, 50.0), FRAME, [], [(100.0, 50.0), (130.0, 50.0)])
+    assert not cover(label.box, (125.0, 45.0, 135.0, 55.0))

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser
 from browser import Opened, browser, opened
 from infertune.report import csv_text
 from infertune.report.page.write import html_text
+from infertune.testing.records import a_point, a_question, a_study
 from large_study import a_large_study
 from test_report_formats import infeasible, interrupted, tuned
 from test_report_hostile_names import HOSTILE, study
@@ -52,6 +53,26 @@ def test_every_chart_is_drawn_and_nothing_is_fetched(report: Opened) -> None:
     assert report.page.locator("#scatter circle.winner").evaluate(colour) == "rgb(11, 122, 75)"
     assert report.page.locator("#scatter circle[data-trial]").count() > 100
     assert len(report.asked) == 1
+
+
+COVERED = """svg => {
+    const boxes = [...svg.querySelectorAll("text")].map(text => text.getBoundingClientRect());
+    const cover = (a, b) =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3;
+    return boxes.flatMap((a, i) => boxes.slice(i + 1).filter(b => cover(a, b))).length;
+}"""
+
+
+def test_labels_of_the_trade_off_do_not_cover_each_other(running: Browser, tmp_path: Path) -> None:
+    """Four baselines and a winner in one spot, and two limits side by side."""
+    names = ("onnxruntime default", "openvino default", "openvino throughput hint", "openvino latency hint")
+    asked = a_question("max throughput, p99 < 90 ms, p99 < 92 ms, throughput > 50/s")
+    study = a_study({a_point(batch=1): 101.0}, baselines=dict.fromkeys(names, 100.0), question=asked)
+    path = tmp_path / "crowded.html"
+    path.write_text(html_text(study), encoding="utf-8")
+    found = opened(running, path)
+    assert found.page.locator("#scatter").evaluate(COVERED) == 0
+    found.page.close()
 
 
 def test_pointing_at_a_trial_shows_it(report: Opened) -> None:

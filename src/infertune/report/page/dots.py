@@ -16,7 +16,7 @@ from infertune.report.page.basis import Basis, Shown
 
 WIDTH, ROW, TOP = 760, 40, 14
 LEFT, RIGHT = 210, 740
-_LONGEST = 27
+_LONGEST = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -35,7 +36,7 @@ def scatter(basis: Basis) -> Markup | None:
         *_levels(basis, x, y),
         _front(along, x, y),
         svg.group([_mark(basis, trial, x, y) for trial in _drawn_order(trials)], class_="points"),
-        svg.group(_labels(_named(basis, along), x, y), class_="labels", aria_hidden="true"),
+        svg.group(_labels(basis, along, x, y), class_="labels", aria_hidden="true"),
     ]
     label = (
         f"Throughput against {basis.tail} latency of {words.counted(len(trials), 'trial')}, "
@@ -85,7 +86,7 @@ def _front(along: Sequence[Shown], x: svg.Scale, y: svg.Scale) -> Markup:
 
 def _limits(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
     for limit in basis.goal.limits:
-        drawn = _drawn(basis, limit, limit.text, "limit", x, y)
+        drawn = _drawn(basis, limit, "limit", x, y)
         if limit.metric == basis.tail:
             yield svg.group([_forbidden(limit, x.at(limit.bound * 1e3)), *drawn])
         else:
@@ -95,19 +96,17 @@ def _limits(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
 def _levels(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
     """Nothing beyond a level is forbidden: it is where the front is asked."""
     for level in basis.goal.levels:
-        yield from _drawn(basis, level, level_words(level), "level", x, y)
+        yield from _drawn(basis, level, "level", x, y)
 
 
-def _drawn(basis: Basis, limit: Limit, said: str, kind: str, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
-    """A line at its bound and what it says, if the limit is about one of the axes."""
+def _drawn(basis: Basis, limit: Limit, kind: str, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
+    """A line at its bound, if the limit is about one of the axes."""
     if limit.metric == basis.tail:
         across = x.at(limit.bound * 1e3)
         yield svg.line(across, TOP, across, BOTTOM, kind)
-        yield svg.text(across - 5, BOTTOM - 8, said, anchor="end", kind=f"{kind}-text")
     elif limit.metric == "throughput":
         up = y.at(limit.bound)
         yield svg.line(LEFT, up, RIGHT, up, kind)
-        yield svg.text(RIGHT - 4, up - 5, said, anchor="end", kind=f"{kind}-text")
 
 
 def _forbidden(limit: Limit, across: float) -> Markup:
@@ -134,12 +133,34 @@ def _named(basis: Basis, along: Sequence[Shown]) -> list[tuple[Shown, str, str]]
     return found
 
 
-def _labels(named: Sequence[tuple[Shown, str, str]], x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
-    """Beside their marks, pushed apart where they would cover each other."""
-    ups = svg.spread([y.at(trial.throughput or 0.0) + 4 for trial, _, _ in named], 14)
-    for (trial, said, kind), up in zip(named, ups, strict=True):
-        across = x.at(trial.tail_ms or 0.0)
-        left = across > (LEFT + RIGHT) / 2 and across + 7 * len(said) > RIGHT
-        yield svg.text(
-            across + (-11 if left else 11), up, said, anchor="end" if left else "start", kind=f"label {kind}"
-        )
+def _labels(basis: Basis, along: Sequence[Shown], x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
+    """Beside their marks; what limits and levels say comes first, then the winner."""
+    taken = []
+    for label, kind in _said_of_lines(basis, x, y):
+        taken.append(label.box)
+        yield _text(label, kind)
+    places = {trial.number: (x.at(trial.tail_ms or 0.0), y.at(trial.throughput or 0.0)) for trial in basis.measured}
+    for trial, said, kind in sorted(_named(basis, along), key=lambda named: named[2] != "winner"):
+        label = svg.beside(said, places[trial.number], (LEFT, TOP, RIGHT, BOTTOM), taken, places.values())
+        taken.append(label.box)
+        yield _text(label, f"label {kind}")
+
+
+def _text(label: svg.Label, kind: str) -> Markup:
+    return svg.text(label.x, label.y, label.said, anchor=label.anchor, kind=kind)
+
+
+def _said_of_lines(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[tuple[svg.Label, str]]:
+    """What limits and levels say at their lines, at those of the latency one above the other where they would cover."""
+    lines = [(limit, limit.text, "limit-text") for limit in basis.goal.limits]
+    lines += [(level, level_words(level), "level-text") for level in basis.goal.levels]
+    below: list[svg.Box] = []
+    for limit, said, kind in lines:
+        if limit.metric == basis.tail:
+            label = svg.Label(said=said, x=x.at(limit.bound * 1e3) - 5, y=BOTTOM - 8.0, anchor="end")
+            while any(svg.cover(label.box, box) for box in below):
+                label = replace(label, y=label.y - svg.LINE)
+            below.append(label.box)
+            yield label, kind
+        elif limit.metric == "throughput":
+            yield svg.Label(said=said, x=RIGHT - 4.0, y=y.at(limit.bound) - 5, anchor="end"), kind

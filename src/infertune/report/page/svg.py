@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -167,10 +166,53 @@ def y_axis(scale: Scale, left: float, right: float, title: str) -> Markup:
     return group(parts, aria_hidden="true")
 
 
-def spread(places: Sequence[float], apart: float) -> list[float]:
-    """The same places moved as little as an even push allows, so that neighbours are ``apart`` (labels on a line)."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    moved = list(places)
-    for before, after in pairwise(order):
-        moved[after] = max(moved[after], moved[before] + apart)
-    return moved
+# ---------------------------------------------------------------- labels
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+LETTER, LINE = 7.0, 14.0
+"""About how wide a letter of a label is, and how far apart lines are."""
+
+_ROWS = (0, -1, 1, -2, 2, -3, 3, -4, 4)
+_PER_ROW = 0.6  # a label further off is worth a mark that stays visible, no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """Text in a picture: ``x`` is its start, or its end where ``anchor`` says so; ``y`` is its base line."""
+
+    said: str
+    x: float
+    y: float
+    anchor: str = "start"
+
+    @property
+    def box(self) -> Box:
+        left = self.x - LETTER * len(self.said) if self.anchor == "end" else self.x
+        return left, self.y - 10, left + LETTER * len(self.said), self.y + 3
+
+
+def cover(a: Box, b: Box) -> bool:
+    """Whether two boxes have room in common."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def beside(
+    said: str, mark: tuple[float, float], frame: Box, taken: Sequence[Box], marks: Iterable[tuple[float, float]]
+) -> Label:
+    """A label beside its mark, where it stays in ``frame`` and covers no other text and as few marks as can be."""
+    around = [(x - 5, y - 5, x + 5, y + 5) for x, y in marks]
+
+    def harm(label: Label) -> float:
+        left, top, right, bottom = label.box
+        outside = left < frame[0] or top < frame[1] or right > frame[2] or bottom > frame[3]
+        texts, dots = (sum(cover(label.box, box) for box in boxes) for boxes in (taken, around))
+        return 1e6 * outside + 1e3 * texts + dots + _PER_ROW * abs(label.y - mark[1] - TICK) / LINE
+
+    offered = [
+        Label(said=said, x=mark[0] + away, y=mark[1] + TICK + LINE * row, anchor=anchor)
+        for row in _ROWS
+        for away, anchor in ((11.0, "start"), (-11.0, "end"))
+    ]
+    return min(offered, key=harm)
