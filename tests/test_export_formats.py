@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import infertune.targets
 from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
-from infertune.core.records import BuildJob, ExportJob, Feed, Interval, Model
+from infertune.core.records import BuildJob, ExportJob, Feed, Interval, Model, TensorSpec
 from infertune.core.space import Value
 from infertune.edge.shell import LocalShell
 from infertune.export import formats
 from infertune.export.bundle import Bundle, Promise, complete_bundle, ours, readme
 from infertune.export.pbtxt import queue_delay_us, text
+from infertune.prepare.inputs import described, make_inputs
 from infertune.prepare.load import describe
 from infertune.targets import find_target
+from infertune.targets.deploy import TEMPLATE
 from infertune.targets.qaic.sim.install import install
+from infertune.testing.records import a_model
 from small_models import write_classifier
 
 EXPLICIT: dict[str, dict[str, Value]] = {
@@ -167,9 +173,48 @@ def test_run_py_is_short_and_prints_the_promise(
 ) -> None:
     written("python", bundles[target], tmp_path)
     program = tmp_path / "run.py"
-    assert len(program.read_text().splitlines()) <= 60
+    assert len(program.read_text().splitlines()) <= 75
     run_path(str(program))["main"](0.05)
-    assert capsys.readouterr().out.endswith("samples/s; expected 800.0\n")
+    printed = capsys.readouterr().out
+    assert printed.endswith("samples/s; expected 800.0\n") and "samples of your own" not in printed
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_run_py_draws_what_was_measured(target: str, tmp_path: Path) -> None:
+    specs = (
+        TensorSpec(name="input_ids", dtype="int64", dims=("N", 6), below=1000),
+        TensorSpec(name="attention_mask", dtype="int64", dims=("N", 6)),
+        TensorSpec(name="token_type_ids", dtype="int64", dims=("N", 6), below=2),
+        TensorSpec(name="position_ids", dtype="int64", dims=("N", 6), below=4),
+        TensorSpec(name="lengths", dtype="int32", dims=("N",)),
+        TensorSpec(name="raw", dtype="uint8", dims=("N", 3)),
+        TensorSpec(name="flag", dtype="bool", dims=("N",)),
+        TensorSpec(name="picture", dtype="float32", dims=("N", 3, 4, 4)),
+        TensorSpec(name="x", dtype="float16", dims=("N", 500)),
+        TensorSpec(name="scale", dtype="float32", dims=()),
+    )
+    asked = replace(a_model(), inputs=specs, batch_symbol="N")
+    inputs = [
+        {"name": s.name, "dtype": s.dtype, "shape": asked.dims(s, 2), "draw": described(s, asked, 2)} for s in specs
+    ]
+    config = {"inputs": inputs, "promise": {"feed": {"seed": -3}}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    shutil.copyfile(Path(infertune.targets.__file__).with_name(target) / TEMPLATE, tmp_path / "run.py")
+    ours, measured = run_path(str(tmp_path / "run.py"))["inputs"](3), make_inputs(asked, Feed(seed=-3), 2, 4)[3]
+    assert ours.keys() == measured.keys()
+    for name, array in measured.items():
+        assert ours[name].dtype == array.dtype and np.array_equal(ours[name], array), name
+
+
+def test_run_py_says_that_the_measurement_was_on_samples(
+    onnxruntime_bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written("python", onnxruntime_bundle, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["promise"]["samples"] = True
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run_path(str(tmp_path / "run.py"))["main"](0.05)
+    assert "measured on samples of your own; these are seeded inputs" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- servers

@@ -33,7 +33,10 @@ MARK = "Written by `infertune export`."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What a bundle says of itself. ``throughput`` in samples per second; ``host`` is the machine that gave it."""
+    """What a bundle says of itself. ``throughput`` in samples per second; ``host`` is the machine that gave it.
+
+    ``samples`` says that it was measured on a person's samples, which the bundle does not keep.
+    """
 
     model: Model
     point: Point
@@ -46,6 +49,7 @@ class Promise:
     in_flight: int
     anchor: drift.Anchor | None = None
     host: Named = ()
+    samples: bool = False
 
     @property
     def load(self) -> Load:
@@ -105,6 +109,7 @@ def promise(answer: Answer, figures: Figures, confirmed: tuple[Launch, ...] = ()
         in_flight=figures.in_flight,
         anchor=_anchor(answer, figures.point, confirmed),
         host=answer.question.host,
+        samples=answer.question.feed.path is not None,
     )
 
 

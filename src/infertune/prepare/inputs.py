@@ -47,16 +47,32 @@ def _seeded(model: Model, seed: int, batch: int, number: int) -> dict[str, Array
 
 def draw(spec: TensorSpec, model: Model, batch: int, rng: np.random.Generator) -> Array:
     """Values for one input: the first rule for its type whose words its name holds."""
-    kind = np.dtype(spec.dtype).kind
-    rules = {"b": _BOOL, "f": _FLOAT}.get(kind, _WHOLE)
-    shape = model.dims(spec, batch)
-    for words, make in rules:
-        if re.search(words, spec.name, re.IGNORECASE):
-            return make(spec, model, shape, rng)
-    raise AssertionError("the last rule of each type fits every name")
+    return _rule(spec)(spec, model, model.dims(spec, batch), rng)
+
+
+def described(spec: TensorSpec, model: Model, batch: int) -> list[str | int]:
+    """What `draw` does, for programs without this package: ``whole`` (numbers from .. to below), ``positions`` (and
+    where they start again), ``uniform`` or ``normal`` (see `LEAST`).
+    """
+    make, shape = _rule(spec), model.dims(spec, batch)
+    if make is _floats:
+        return ["uniform" if _from_zero_to_one(spec, shape) else "normal"]
+    if make is _positions and shape:
+        return ["positions", _period(spec, shape)]
+    if make is _whole:
+        return ["whole", *_ends(spec)]
+    if make is _segments:
+        return ["whole", 0, spec.below or 1]
+    constant = int(make(spec, model, (), np.random.default_rng(0)))
+    return ["whole", constant, constant + 1]
 
 
 _Make = Callable[[TensorSpec, Model, tuple[int, ...], np.random.Generator], Array]
+
+
+def _rule(spec: TensorSpec) -> _Make:
+    rules = {"b": _BOOL, "f": _FLOAT}.get(np.dtype(spec.dtype).kind, _WHOLE)
+    return next(make for words, make in rules if re.search(words, spec.name, re.IGNORECASE))
 
 
 def _ones(spec: TensorSpec, _model: Model, shape: tuple[int, ...], _rng: np.random.Generator) -> Array:
@@ -65,11 +81,14 @@ def _ones(spec: TensorSpec, _model: Model, shape: tuple[int, ...], _rng: np.rand
 
 def _floats(spec: TensorSpec, _model: Model, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Images and single numbers (a time step, a scale) uniform in (0, 1), everything else standard normal."""
-    single = len(shape) < 2
-    if single or _is_image(spec):
+    if _from_zero_to_one(spec, shape):
         return np.maximum(rng.random(shape, dtype=np.float32), np.float32(LEAST))
     values = rng.standard_normal(shape, dtype=np.float32)
     return np.where(np.abs(values) < LEAST, np.copysign(np.float32(LEAST), values), values)
+
+
+def _from_zero_to_one(spec: TensorSpec, shape: tuple[int, ...]) -> bool:
+    return len(shape) < 2 or _is_image(spec)
 
 
 def _is_image(spec: TensorSpec) -> bool:
@@ -85,8 +104,11 @@ def _positions(spec: TensorSpec, _model: Model, shape: tuple[int, ...], _rng: np
     """0, 1, 2, ... along the last axis, starting again where the table of positions ends."""
     if not shape:
         return np.zeros(shape, spec.dtype)
-    last = np.arange(shape[-1]) % (spec.below or max(1, shape[-1]))
-    return np.broadcast_to(last, shape).copy()
+    return np.broadcast_to(np.arange(shape[-1]) % _period(spec, shape), shape).copy()
+
+
+def _period(spec: TensorSpec, shape: tuple[int, ...]) -> int:
+    return spec.below or max(1, shape[-1])
 
 
 def _lengths(spec: TensorSpec, model: Model, shape: tuple[int, ...], _rng: np.random.Generator) -> Array:
@@ -99,12 +121,14 @@ def _lengths(spec: TensorSpec, model: Model, shape: tuple[int, ...], _rng: np.ra
 
 def _whole(spec: TensorSpec, _model: Model, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     """Inside the table that they index; the whole range of eight-bit types, which hold images or quantised values."""
+    return rng.integers(*_ends(spec), shape)
+
+
+def _ends(spec: TensorSpec) -> tuple[int, int]:
     limits = np.iinfo(spec.dtype)
     if spec.below is not None:
-        return rng.integers(0, min(spec.below, int(limits.max) + 1), shape)
-    if limits.bits == 8:
-        return rng.integers(int(limits.min), int(limits.max) + 1, shape)
-    return rng.integers(0, UNKNOWN_BELOW, shape)
+        return 0, min(spec.below, int(limits.max) + 1)
+    return (int(limits.min), int(limits.max) + 1) if limits.bits == 8 else (0, UNKNOWN_BELOW)
 
 
 _BOOL: tuple[tuple[str, _Make], ...] = (("", _ones),)

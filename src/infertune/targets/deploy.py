@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infertune.core.records import ExportJob, Saved
+from infertune.prepare.inputs import described
 
 FORMAT = "infertune-bundle/1"
 TEMPLATE = "run_template.py"
@@ -25,7 +26,12 @@ def write_files(job: ExportJob, package: str, main_file: str, settings: Mapping[
     shutil.copyfile(Path(package).with_name(TEMPLATE), into / "run.py")
     batch = job.point.number("batch", 1)
     inputs = [
-        {"name": s.name, "dtype": s.dtype, "shape": list(job.model.dims(s, batch)), "below": s.below}
+        {
+            "name": s.name,
+            "dtype": s.dtype,
+            "shape": list(job.model.dims(s, batch)),
+            "draw": described(s, job.model, batch),
+        }
         for s in job.model.inputs
     ]
     config = {"format": FORMAT, "runtime": job.point.target, "files": names, "batch": batch, "inputs": inputs}
