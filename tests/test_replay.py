@@ -342,6 +342,18 @@ def test_a_grid_finds_the_best_of_everything() -> None:
     assert [r.why for r in runs] == ["ended after 6 trials"] * 2
 
 
+def test_a_strategy_that_ends_by_itself_tells_the_chance_that_something_better_is_left(tmp_path: Path) -> None:
+    rows = "".join(f"{cores},{batch},{100 * min(cores, 4)}\n" for cores in range(1, 17) for batch in (1, 2, 4, 8))
+    (tmp_path / "flat.csv").write_text(f"cores,batch,throughput\n{rows}")
+    runs = replay(tmp_path / "flat.csv", strategies=("auto", "random"), seeds=2, trials=60, noise=0.0)
+    auto, random_ = runs[:2], runs[2:]
+    assert all("not tried; the chance that one of them is over 2 % better: " in r.left for r in auto)
+    assert all(r.why == r.left == "" for r in random_), "every trial was used"
+    text = replayed_text(runs)
+    assert "  auto: 2 of 2 runs ended by themselves; with seed 0, it ended after " in text and "% better: " in text
+    assert "  random: " not in text
+
+
 def test_injected_failures_hit_the_share_asked_for_and_spare_the_answer() -> None:
     """The best is then the best of what works, so regret still ends at 0."""
     table = "x,throughput\n" + "".join(f"{i},{100 + i}\n" for i in range(1, 201))

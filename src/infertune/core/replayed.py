@@ -17,7 +17,7 @@ class Replayed:
 
     ``regrets[i]``: log ratio of the best point's score to that of the best point tried within i + 1 trials; infinite
     before any worked. ``seconds[i]``: what these trials cost when they were recorded. ``why``: "" unless the strategy
-    ended by itself before the trials were used up.
+    ended by itself before the trials were used up. ``left``: what it then says it left untried.
     """
 
     recording: str
@@ -27,6 +27,7 @@ class Replayed:
     regrets: Regrets
     seconds: tuple[float, ...]
     why: str = ""
+    left: str = ""
 
     def reached(self, tolerance: float) -> int | None:
         """The first trial within ``tolerance`` (0.02: 2 %) of the best; None if there is none."""

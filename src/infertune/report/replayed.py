@@ -23,7 +23,10 @@ def _finite(value: float) -> float | None:
 
 
 def replayed_text(runs: Sequence[Replayed], tolerances: Sequence[float] = TOLERANCES) -> str:
-    """Per recording a table: a line per strategy. ``-``: not reached by that many runs."""
+    """Per recording a table: a line per strategy, then what those that ended by themselves left untried.
+
+    ``-``: not reached by that many runs.
+    """
     return "\n".join(_section(title, found, tolerances) for title, found in grouped(runs).items())
 
 
@@ -35,7 +38,17 @@ def _section(title: str, found: Mapping[str, Sequence[Replayed]], tolerances: Se
     columns = [f"to {100 * t:g} %" for t in tolerances]
     last = f"regret after {' / '.join(map(str, after))} (median, %)"
     rows = [["strategy", *columns, last], *(row(name, runs, tolerances, after) for name, runs in found.items())]
-    return "\n".join([head, *_aligned(rows), ""])
+    return "\n".join([head, *_aligned(rows), *filter(None, (_ended(name, runs) for name, runs in found.items())), ""])
+
+
+def _ended(name: str, runs: Sequence[Replayed]) -> str:
+    """How many runs ended by themselves, and what the first of them left; empty where that was not told."""
+    ended = [run for run in runs if run.left]
+    if not ended:
+        return ""
+    first = ended[0]
+    share = f"{len(ended)} of {len(runs)} runs ended by themselves"
+    return f"  {name}: {share}; with seed {first.seed}, it {first.why}: {first.left}"
 
 
 def row(name: str, runs: Sequence[Replayed], tolerances: Sequence[float], after: Sequence[int]) -> list[str]:

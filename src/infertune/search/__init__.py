@@ -41,8 +41,9 @@ def find_strategy(name: str) -> Strategy:
 def find_ending(name: str) -> Ending:
     """The strategy's own ``ending``; one that tells nothing where it has none."""
     strategy = importlib.import_module(f"{__name__}.{name}")
-    return cast(Ending, getattr(strategy, "ending", _untold))
+    return cast(Ending, getattr(strategy, "ending", untold))
 
 
-def _untold(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str:
+def untold(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str:
+    """Nothing is told."""
     return ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from infertune.core.errors import DataError, NotFoundError, UsageError, quoted
 from infertune.core.goal import parse_goal
 from infertune.core.replayed import Replayed
-from infertune.search import find_strategy, names
+from infertune.search import find_ending, find_strategy, names
 from infertune.search.replay.judge import Terms, judged
 from infertune.search.replay.recording import Recording, recording
 
@@ -44,7 +45,8 @@ def replay(
     for recorded in [load(Path(path)) for path in paths]:
         wanted = recorded.goal if goal is None else parse_goal(goal)
         for name, strategy in known.items():
-            runs = judged(name, strategy, recorded.landscape, wanted, terms, range(seeds), simulated=recorded.simulated)
+            ours = replace(terms, ending=find_ending(name))
+            runs = judged(name, strategy, recorded.landscape, wanted, ours, range(seeds), simulated=recorded.simulated)
             for run in runs:
                 on_run(run)
                 found.append(run)

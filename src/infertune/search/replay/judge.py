@@ -13,6 +13,7 @@ from infertune.core.records import Failed
 from infertune.core.replayed import Replayed
 from infertune.core.seams import Strategy
 from infertune.core.space import Point
+from infertune.search import Ending, untold
 from infertune.search.replay.landscape import Landscape, best_score, play, regrets, seconds, steady
 
 
@@ -21,13 +22,14 @@ class Terms:
     """How to play: at most ``trials`` per run, asked ``n`` at a time.
 
     ``noise``: log deviation of a launch; None plays recorded launches as they were. ``invalid``: share of points that
-    are made to fail (which ones, the seed decides).
+    are made to fail (which ones, the seed decides). ``ending``: the strategy's own.
     """
 
     trials: int = 40
     n: int = 1
     noise: float | None = None
     invalid: float = 0.0
+    ending: Ending = untold
 
 
 def judged(
@@ -47,6 +49,7 @@ def judged(
     for seed in seeds:
         ours = with_failures(exact, terms.invalid, seed) if terms.invalid else exact
         trials = play(strategy, ours, goal, seed=seed, trials=terms.trials, n=terms.n, noise=terms.noise or 0.0)
+        ended = len(trials) < terms.trials
         yield Replayed(
             recording=title or landscape.name,
             strategy=name,
@@ -54,7 +57,8 @@ def judged(
             simulated=simulated,
             regrets=tuple(regrets(ours, goal, trials, best)),
             seconds=tuple(seconds(ours, trials)),
-            why="" if len(trials) >= terms.trials else f"ended after {len(trials)} trials",
+            why=f"ended after {len(trials)} trials" if ended else "",
+            left=terms.ending(ours.spaces, trials, goal) if ended else "",
         )
 
 
