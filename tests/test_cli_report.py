@@ -27,7 +27,8 @@ def a_folder(folder: Path, entries: Sequence[Entry]) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "120")
     return a_folder(tmp_path / "run", a_study({FAST: 200.0}))
 
 
@@ -47,6 +48,18 @@ def test_each_format_goes_to_stdout(
 ) -> None:
     assert main(["report", str(run), *options]) == 0
     assert capsys.readouterr() == (expected, "")
+
+
+def test_sentences_are_broken_at_the_width_that_columns_says(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def longest(columns: int) -> int:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        main(["report", str(run)])
+        facts = capsys.readouterr().out.partition("\n\n")[2].partition("\n\n")[0]
+        return max(map(len, facts.splitlines()))
+
+    assert longest(60) <= 58 < longest(200)
 
 
 def test_a_copy_of_the_folder_gives_the_same_bytes(

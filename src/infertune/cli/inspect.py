@@ -51,16 +51,16 @@ def _print_file(found: Summary, console: Console) -> None:
 def _print_ports(found: Summary, console: Console) -> None:
     from infertune.cli.output import table
 
-    for title, ports in (("input", found.inputs), ("output", found.outputs)):
-        rows = [_port_row(port) for port in ports]
-        console.print()
-        console.print(table((title, "type", "dimensions", f"at batch {found.batch}", "values below"), rows))
+    rows = [_port_row("input", port) for port in found.inputs]
+    rows += [_port_row("output", port) for port in found.outputs]
+    console.print()
+    console.print(table(("port", "name", "type", "dimensions", f"at batch {found.batch}", "values below"), rows))
 
 
-def _port_row(port: PortFact) -> tuple[str, ...]:
+def _port_row(kind: str, port: PortFact) -> tuple[str, ...]:
     dims = "unknown" if port.dims is None else _times(port.dims)
     shape = "" if port.shape is None else _times(port.shape)
-    return (quoted(port.name), port.dtype, dims, shape, "" if port.below is None else str(port.below))
+    return (kind, quoted(port.name), port.dtype, dims, shape, "" if port.below is None else str(port.below))
 
 
 def _times(dims: tuple[int | str, ...]) -> str:

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 UNWRAPPED = 1000
 """Columns of an output that is no terminal: wide enough that a row of a table stays one line for `grep` and `awk`."""
 
-_FIGURE = re.compile(r"[-+]?\d[\d.,]*( ?[%\w/]+)?( \(.*\))?|-?")
+_FIGURE = re.compile(r"[-+]?\d[\d.,]*( ?[%\w/]+)?( \(.*\))?|-?|unknown")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -51,6 +52,11 @@ def _console(stream: TextIO) -> Console:
         highlight=False,
         emoji=False,
     )
+
+
+def sentence_width() -> int:
+    """Columns for sentences on stdout: as many as ``COLUMNS`` or else the terminal has, but two, and 40 at least."""
+    return max(40, shutil.get_terminal_size((120, 24)).columns - 2)
 
 
 def print_json(value: object) -> None:
@@ -93,10 +99,11 @@ def _unwritable(path: Path, error: OSError) -> CreateError:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """Columns of plain text under their names, two spaces apart; columns of figures aligned to the right."""
-    from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    from infertune.cli.ragged import Ragged
+
+    made = Ragged(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(columns):
         figures = bool(rows) and all(_FIGURE.fullmatch(row[place]) for row in rows)
         made.add_column(name, justify="right" if figures else "left", overflow="fold")

@@ -33,13 +33,15 @@ def command(
     compare: Annotated[bool, typer.Option("--compare", help="Compare two run folders: RUN_A RUN_B.")] = False,
 ) -> None:
     """Winner, confirmed figures, baselines, costs, failures and trials of a run folder; or two of them compared."""
-    from infertune.cli.output import write_result
+    from infertune.cli.output import sentence_width, write_result
+    from infertune.report.text import WIDTH
     from infertune.store.sqlite import read_entries
 
     wanted = Format.json if json else Format.html if html else format
     _check_count(runs, 2 if compare else 1)
     records = [read_entries(run) for run in runs]
-    text = _compared(records[0], records[1], wanted) if compare else _written(records[0], wanted)
+    width = sentence_width() if out is None else WIDTH
+    text = _compared(records[0], records[1], wanted, width) if compare else _written(records[0], wanted, width)
     if out is None:
         typer.echo(text, nl=False)
     else:
@@ -54,14 +56,14 @@ def _check_count(runs: list[Path], wanted: int) -> None:
         raise UsageError("usage", f"{len(runs)} run folders were given, {wanted} wanted", hint=hint)
 
 
-def _written(entries: Sequence[Entry], wanted: Format) -> str:
+def _written(entries: Sequence[Entry], wanted: Format, width: int) -> str:
     from infertune import report
     from infertune.store.sqlite import NAME
 
     files = {"record": NAME}  # by its name in the folder: a copy of it elsewhere gives the same bytes
     match wanted:
         case Format.text:
-            return report.plain_text(entries, files)
+            return report.plain_text(entries, files, width=width)
         case Format.markdown:
             return report.markdown_text(entries, files)
         case Format.csv:
@@ -72,7 +74,7 @@ def _written(entries: Sequence[Entry], wanted: Format) -> str:
             return _page(entries)
 
 
-def _compared(a: Sequence[Entry], b: Sequence[Entry], wanted: Format) -> str:
+def _compared(a: Sequence[Entry], b: Sequence[Entry], wanted: Format, width: int) -> str:
     from infertune.core.errors import UsageError
     from infertune.report.comparison import compare, comparison_json, comparison_text
     from infertune.report.result import written
@@ -83,7 +85,7 @@ def _compared(a: Sequence[Entry], b: Sequence[Entry], wanted: Format) -> str:
 
             return compare_html(a, b)
         case Format.text:
-            return comparison_text(compare(a, b))
+            return comparison_text(compare(a, b), width=width)
         case Format.json:
             return written(comparison_json(compare(a, b)))
     raise UsageError("usage", f"a comparison has no form in {wanted.value}", hint="take text, json or html")

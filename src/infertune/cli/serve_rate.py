@@ -126,7 +126,7 @@ def _print(found: Served) -> None:
         console.print(table(COLUMNS, [_row(number, run.outcome) for number, run in enumerate(found.runs, 1)]))
 
 
-COLUMNS = ("run", "arrived/s", "served/s", "p50 ms", "p99 ms", "p99 at most", "sent late p99", "generator CPU")
+COLUMNS = ("run", "arrived/s", "served/s", "p50 ms", "p99 ms", "p99 ms at most", "sent late p99", "generator CPU")
 
 
 def told(found: Served) -> list[str]:

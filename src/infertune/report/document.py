@@ -324,7 +324,8 @@ def _trials(found: Answer, of: Table, most: int) -> Section:
 def all_trials(of: Table) -> Grid:
     """Every row with the columns that say something: knobs that vary, figures that exist."""
     useful = of.only([name for name in of.columns if _worth_showing(of, name)])
-    return Grid(header=useful.columns, rows=tuple(texts(useful, row) for row in useful.rows))
+    header = tuple("samples/s" if name == "throughput" else name for name in useful.columns)
+    return Grid(header=header, rows=tuple(texts(useful, row) for row in useful.rows))
 
 
 def _worth_showing(of: Table, name: str) -> bool:

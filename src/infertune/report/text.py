@@ -17,13 +17,14 @@ from infertune.report.rows import table
 SHOWN_TRIALS = 10
 _GLUE = "\N{NO-BREAK SPACE}"
 WIDTH = 118
-"""Sentences are broken here, so that a terminal of 120 columns does not break them elsewhere. Tables are not."""
+"""Sentences are broken here where nobody says otherwise, so that a terminal of 120 columns does not break them elsewhere.
+Tables are not broken."""
 
 
-def plain_text(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> str:
-    """The whole report. ``files`` (name -> path) are listed at its end."""
+def plain_text(entries: Sequence[Entry], files: Mapping[str, str] | None = None, *, width: int = WIDTH) -> str:
+    """The whole report, sentences broken at ``width``. ``files`` (name -> path) are listed at its end."""
     document = report(entries, files or {}, most_trials=SHOWN_TRIALS)
-    return laid_out(replace(document, sections=tuple(_with_charts(document.sections, basis(entries)))))
+    return laid_out(replace(document, sections=tuple(_with_charts(document.sections, basis(entries)))), width=width)
 
 
 def _with_charts(sections: Sequence[Section], seen: Basis) -> Iterator[Section]:
@@ -49,34 +50,34 @@ def rows_text(entries: Sequence[Entry]) -> str:
     return laid_out(Document(title=heading, sections=(rows, why) if failed else (rows,)))
 
 
-def laid_out(document: Document) -> str:
+def laid_out(document: Document, *, width: int = WIDTH) -> str:
     """Facts as aligned labels, grids as aligned columns, notes as a list."""
     lines = [document.title]
     for section in document.sections:
-        lines += ["", *_section(section)]
+        lines += ["", *_section(section, width)]
     return "\n".join(lines) + "\n"
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: Section, width: int) -> Iterator[str]:
     indent = "  " if section.title else ""
     if section.title:
         yield section.title
-    for line in (*section.chart, *_facts(section.facts), *(_grid(section.grid) if section.grid else ())):
+    for line in (*section.chart, *_facts(section.facts, width), *(_grid(section.grid) if section.grid else ())):
         yield indent + line
     for note in section.notes:
-        yield from _hanging(f"{indent}- ", note)
+        yield from _hanging(f"{indent}- ", note, width)
 
 
-def _facts(facts: Named) -> Iterator[str]:
-    width = max((len(label) for label, _ in facts), default=0)
+def _facts(facts: Named, width: int) -> Iterator[str]:
+    longest = max((len(label) for label, _ in facts), default=0)
     for label, text in facts:
-        yield from (line.rstrip() for line in _hanging(f"{label:<{width}}  ", text))
+        yield from (line.rstrip() for line in _hanging(f"{label:<{longest}}  ", text, width))
 
 
-def _hanging(label: str, text: str) -> list[str]:
-    """The text beside its label, broken between words at `WIDTH`; the lines that follow stand below the text."""
+def _hanging(label: str, text: str, width: int) -> list[str]:
+    """The text beside its label, broken between words at ``width``; the lines that follow stand below the text."""
     glued = text.replace(" %", f"{_GLUE}%")
-    wrapped = wrap(glued, WIDTH - len(label), break_long_words=False, break_on_hyphens=False) or [""]
+    wrapped = wrap(glued, max(20, width - len(label)), break_long_words=False, break_on_hyphens=False) or [""]
     lines = [line.replace(_GLUE, " ") for line in wrapped]
     return [label + lines[0], *(" " * len(label) + line for line in lines[1:])]
 
