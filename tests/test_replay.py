@@ -354,6 +354,21 @@ def test_a_strategy_that_ends_by_itself_tells_the_chance_that_something_better_i
     assert "  random: " not in text
 
 
+def test_the_index_that_pandas_writes_is_no_knob(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "r.csv").write_text(",threads,throughput\n0,1,100\n1,2,150\n2,2,152\n")
+    found = load(tmp_path / "r.csv").landscape
+    assert [knob.name for knob in found.spaces[0].knobs] == ["cores"]
+    assert "r.csv: the first column has no name and counts the rows: it is ignored" in caplog.text
+    other = recording("r", ",threads,throughput\n1,1,100\n1,2,150\n")
+    assert len(other.landscape.spaces[0].knobs) == 2 and other.notes == (), "it counts nothing"
+
+
+def test_the_index_beside_a_document_needs_no_role() -> None:
+    table = ",level,throughput\n0,1,100\n1,2,150\n"
+    found = recording("r", table, json.dumps({"knobs": {"level": {}}})).landscape
+    assert [knob.name for knob in found.spaces[0].knobs] == ["level"]
+
+
 def test_injected_failures_hit_the_share_asked_for_and_spare_the_answer() -> None:
     """The best is then the best of what works, so regret still ends at 0."""
     table = "x,throughput\n" + "".join(f"{i},{100 + i}\n" for i in range(1, 201))

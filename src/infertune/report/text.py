@@ -17,8 +17,8 @@ from infertune.report.rows import table
 SHOWN_TRIALS = 10
 _GLUE = "\N{NO-BREAK SPACE}"
 WIDTH = 118
-"""Sentences are broken here where nobody says otherwise, so that a terminal of 120 columns does not break them elsewhere.
-Tables are not broken."""
+"""Where nobody says otherwise sentences are broken here, so that a terminal of 120 columns does not break them again.
+Tables are not."""
 
 
 def plain_text(entries: Sequence[Entry], files: Mapping[str, str] | None = None, *, width: int = WIDTH) -> str:

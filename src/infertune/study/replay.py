@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 from infertune.core.errors import DataError, NotFoundError, UsageError, quoted
 from infertune.core.goal import parse_goal
 from infertune.core.replayed import Replayed
+from infertune.edge.files import shown
 from infertune.search import find_ending, find_strategy, names
 from infertune.search.replay.judge import Terms, judged
 from infertune.search.replay.recording import Recording, recording
+
+_log = logging.getLogger(__name__)
 
 
 def replay(
@@ -62,7 +66,10 @@ def load(path: Path) -> Recording:
         )
     beside = table.with_suffix(".json")
     document = _text(beside) if beside.is_file() else None
-    return recording(table.stem, _text(table), document)
+    found = recording(table.stem, _text(table), document)
+    for note in found.notes:
+        _log.warning("%s: %s", shown(table), note)
+    return found
 
 
 def _text(path: Path) -> str:

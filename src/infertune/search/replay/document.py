@@ -35,6 +35,20 @@ def parsed(name: str, document: str | None) -> Mapping[str, Any]:
     return told
 
 
+Told = Mapping[str, Any]
+
+
+def without_index(rows: Sequence[Mapping[str, str]], told: Told) -> tuple[Told, tuple[str, ...]]:
+    """What is said, with a first column ignored that has no name and counts the rows from 0, as pandas writes one; and
+    a note of that.
+    """
+    first = next(iter(rows[0]))
+    if first or [row[first] for row in rows] != [str(number) for number in range(len(rows))]:
+        return told, ()
+    note = "the first column has no name and counts the rows: it is ignored"
+    return {**told, "ignored": [*told.get("ignored", ()), first]}, (note,)
+
+
 def _check_inside(name: str, told: Mapping[str, Any]) -> None:
     knobs = told.get("knobs", {}).values()
     for key, known in _NAMES.items():

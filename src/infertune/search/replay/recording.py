@@ -31,7 +31,7 @@ from infertune.core.errors import DataError, nearest, quoted
 from infertune.core.goal import Goal, parse_goal
 from infertune.core.records import Failed
 from infertune.core.space import Baseline, Knob, Point, Rule, Space, Value
-from infertune.search.replay.document import HINT, parsed, sources
+from infertune.search.replay.document import HINT, parsed, sources, without_index
 from infertune.search.replay.landscape import Landscape, as_set
 
 METRICS = ("throughput", "latency", "p50_s", "p99_s", "memory_bytes", "in_flight", "launch_s", "build_s", "failed")
@@ -71,11 +71,12 @@ Scheme = Mapping[str, tuple[str, bool]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A landscape, the goal it was recorded for, and whether its figures come from a simulation."""
+    """A landscape, the goal it was recorded for, whether its figures come from a simulation, and how it was read."""
 
     landscape: Landscape
     goal: Goal
     simulated: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ class Figures:
 def recording(name: str, table: str, document: str | None = None) -> Recording:
     """Raises `DataError` for a table or document that does not say what is needed."""
     rows, said = _rows(name, table), parsed(name, document)
-    told = {**_PLAIN, **said}
+    told, notes = without_index(rows, {**_PLAIN, **said})
     _check_columns(name, rows[0], said)
     _check_rates(name, rows[0], told)
     _check_roles(name, rows, told)
@@ -118,9 +119,8 @@ def recording(name: str, table: str, document: str | None = None) -> Recording:
         launch_cost_s=lambda p: found[p].launch_s,
         build_cost_s=lambda p: found[p].build_s,
     )
-    return Recording(
-        landscape=landscape, goal=parse_goal(told.get("goal", "max throughput")), simulated=bool(told.get("simulated"))
-    )
+    goal = parse_goal(told.get("goal", "max throughput"))
+    return Recording(landscape=landscape, goal=goal, simulated=bool(told.get("simulated")), notes=notes)
 
 
 def _rows(name: str, table: str) -> list[Row]:
