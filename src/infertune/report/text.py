@@ -36,7 +36,7 @@ def _with_charts(sections: Sequence[Section], seen: Basis) -> Iterator[Section]:
         yield section
 
 
-def rows_text(entries: Sequence[Entry]) -> str:
+def rows_text(entries: Sequence[Entry], *, width: int = WIDTH) -> str:
     """Points that were measured without a search: their rows, and no verdict."""
     reading = choice.read(entries)
     found = table(entries)
@@ -47,7 +47,7 @@ def rows_text(entries: Sequence[Entry]) -> str:
     rows = Section(title="", grid=all_trials(found))
     failed = tuple(one_line(str(cell)) for cell in dict.fromkeys(found.column("failure")) if cell)
     why = Section(title="Failures", notes=failed)
-    return laid_out(Document(title=heading, sections=(rows, why) if failed else (rows,)))
+    return laid_out(Document(title=heading, sections=(rows, why) if failed else (rows,)), width=width)
 
 
 def laid_out(document: Document, *, width: int = WIDTH) -> str:
