@@ -148,10 +148,13 @@ def test_a_failing_corner_does_not_hold_the_search_back() -> None:
         crashes = point.target == "alpha" and point.get("pinning", "") == "on"
         return Failed(stage="load", kind="crash", message="boom") if crashes else None
 
-    landscape = replace(cpu_landscape(units=8, seed=4), fails=fails)
-    played = play(auto.propose, landscape, GOAL, seed=0, trials=25, noise=0.03)
-    assert sum(fails(trial.point) is not None for trial in played) <= 6
-    assert regrets(landscape, GOAL, played)[-1] <= WITHIN_5
+    left = []
+    for machine in range(4, 8):
+        landscape = replace(cpu_landscape(units=8, seed=machine), fails=fails)
+        played = play(auto.propose, landscape, GOAL, seed=0, trials=25, noise=0.03)
+        assert sum(fails(trial.point) is not None for trial in played) <= 10
+        left.append(regrets(landscape, GOAL, played)[-1])
+    assert sum(regret <= WITHIN_5 for regret in left) >= 3
 
 
 # ---------------------------------------------------------------- limits
@@ -201,6 +204,51 @@ def test_prefers_what_is_built_already() -> None:
     built = {trial.point["mode"] for trial in begun}
     third = auto.propose(landscape.spaces, begun, GOAL, 1, 0)[0]
     assert third["mode"] in built
+
+
+def test_builds_that_promise_much_are_not_put_off_for_small_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch needs a build of 40 s, queue delays only launches of 5 s: per second, what is built promises more."""
+    server = gpu_landscape(rates={"fp32": 1.0, "fp16": 1.9, "int8": 3.0})
+    landscape = replace(server, launch_cost_s=lambda _: 5.0, build_cost_s=lambda _: 40.0)
+    goal = parse_goal("max throughput, p99 < 12 ms")
+
+    def needed(seed: int) -> int:
+        found = regrets(landscape, goal, play(auto.propose, landscape, goal, seed=seed, trials=24, noise=0.03))
+        return sum(regret > 0.02 for regret in found)
+
+    ours = [needed(seed) for seed in range(4)]
+    monkeypatch.setattr(auto, "THRIFT", 1.0)
+    assert all(mine < thrifty for mine, thrifty in zip(ours, map(needed, range(4)), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_precision_is_tried_though_the_others_speak_against_it(seed: int) -> None:
+    """8 bits do twice what 32 do, so 16 should be in between; here they are the best, as without kernels for 8 bits."""
+    landscape = gpu_landscape(rates={"fp32": 1.0, "fp16": 2.9, "int8": 2.3})
+    played = play(auto.propose, landscape, GOAL, seed=seed, trials=20, noise=0.03)
+    assert regrets(landscape, GOAL, played)[-1] <= 0.02
+
+
+def test_no_search_ends_before_every_name_was_tried() -> None:
+    landscape = gpu_landscape(rates={"fp32": 1.0, "fp16": 1.5, "int8": 2.3})
+    played = play(auto.propose, landscape, GOAL, seed=0, trials=100, noise=0.01)
+    assert len(played) < 40
+    assert {trial.point["precision"] for trial in played} == {"fp32", "fp16", "int8"}
+
+
+def gpu_landscape(rates: dict[str, float]) -> Landscape:
+    knobs = (
+        a_knob("batch", (1, 2, 4, 8, 16, 32), "build"), a_knob("precision", tuple(rates), "build"),
+        a_knob("instances", (1, 2, 3, 4)), a_knob("delay_us", (0, 100, 500, 1000)),
+    )  # fmt: skip
+    space = Space(target="gpu", device="gpu:0", knobs=knobs)
+
+    def rate(point: Point) -> float:
+        in_flight = point.number("batch") * point.number("instances")
+        slowed = 1.0 - 1e-5 * point.number("delay_us")
+        return 1000.0 * rates[str(point["precision"])] * slowed * in_flight / (in_flight + 6)
+
+    return Landscape(name="gpu", spaces=(space,), throughput=rate, build_s=4.0)
 
 
 @pytest.mark.parametrize(

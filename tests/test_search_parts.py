@@ -475,7 +475,8 @@ def test_starts_that_are_owed(spaces: int, begun: int, starts: int, owed: bool) 
     nothing = np.zeros(2 * spaces)
     found = Turns(
         homes=np.repeat(np.arange(spaces), 2), named=np.ones(2 * spaces, dtype=bool),
-        open=np.ones(2 * spaces, dtype=bool), begun=(begun,) * spaces, starts=starts,
+        open=np.ones(2 * spaces, dtype=bool), names=np.zeros((2 * spaces, 0), dtype=bool),
+        tried=np.zeros(0, dtype=bool), begun=(begun,) * spaces, starts=starts,
     )  # fmt: skip
     assert (found.next(nothing, nothing) is not None) == owed
     unnamed = replace(found, named=~found.named)

@@ -1,4 +1,4 @@
-"""The default: a few promising starts, then wherever most is to be gained per second, by a model of all spaces at once.
+"""The default: a few promising starts, then where much is gained for few seconds, by a model of all spaces at once.
 
 It knows how inference behaves (`parts.trend`), learns the rest from few trials (`parts.surrogate`), what cannot work
 (`parts.feasible`) and what a trial costs (`parts.seconds`), and stops when nothing left is worth a launch.
@@ -24,7 +24,7 @@ from infertune.search.parts.known import known
 from infertune.search.parts.outlook import Outlooks
 from infertune.search.parts.remaining import chance_of_better
 from infertune.search.parts.seconds import Price
-from infertune.search.parts.turns import FREE_STARTS, Turns, highest, turns
+from infertune.search.parts.turns import EVERY, FREE_STARTS, Turns, highest, turns
 
 DRAWS = 8
 """Models with other hyperparameters that are asked beside the likeliest one where something measured is limited or less
@@ -33,6 +33,10 @@ DOUBTFUL = 64
 """... while there are at most so many trials: more of them leave little doubt, and thinking must stay cheap."""
 ENOUGH = 16
 """Trials before the search may end by itself."""
+THRIFT = 0.5
+"""Exponent of the seconds that a gain is divided by. With 1 a search stays with what is built, where little is gained
+for little, and puts off builds that all later trials would gain from; with 0 a price is no reason. In between lies
+cost cooling (Lee, Perrone, Archambeau & Seeger 2020, Cost-aware Bayesian Optimization), which goes from 1 to 0."""
 NEGLIGIBLE = 0.003
 """Expected gain (0.3 %) that is not worth a launch ..."""
 WORTHWHILE = 0.02
@@ -114,7 +118,7 @@ def _picks(
     trials = known(everything, evidence, goal, DRAWS if doubtful else 0)
     inputs = encoded(everything)[places]
     outlook, price = trials.outlooks(inputs), trials.price(everything, places, inputs)
-    owed = turns(everything, evidence, places, starts)
+    owed = turns(everything, evidence, trials.inputs, places, starts)
     measured = any(trial.figures is not None for trial in evidence)
     picks: list[int] = []
     while owed.open.any():
@@ -132,9 +136,16 @@ def _picks(
 
 
 def _most_gainful(outlook: Outlooks, price: Price, owed: Turns, trials: int) -> int | None:
-    """The candidate that promises most per second; None when none is worth a launch."""
+    """The candidate that promises most for its seconds; None when none is worth a launch.
+
+    Now and then, and before the end, the one of which most is expected among those with a named value never tried.
+    """
     if outlook.best is None:
         return highest(outlook.hope(), owed.open)
-    if trials >= ENOUGH and np.max(outlook.gain(CAUTION)[owed.open]) < NEGLIGIBLE:
+    done = trials >= ENOUGH and np.max(outlook.gain(CAUTION)[owed.open]) < NEGLIGIBLE
+    untried = owed.untried()
+    if untried.any() and (done or (trials + 1) % EVERY == 0):
+        return highest(outlook.expected(), untried)
+    if done:
         return None
-    return highest(outlook.gain() / price.total(), owed.open)
+    return highest(outlook.gain() / price.total() ** THRIFT, owed.open)
