@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,25 @@ def test_traces_are_made_for_chrome(bench: Bench, program: Path, tmp_path: Path)
     assert len(events) == 10
     assert {e["ph"] for e in events} == {"X"}
     assert "ExecTimeUs" in (tmp_path / "aic-profiling-program-0-activation-0-inf-0.txt").read_text()
+
+
+def test_op_stats_tell_how_long_the_card_computes_however_many_requests_wait(bench: Bench, tmp_path: Path) -> None:
+    assert bench.compile(tmp_path / "a", *BATCH4, "-aic-profiling-type=stats") == 0
+    kinds = [word for kind in ("stats", "trace", "latency") for word in ("--aic-profiling-type", kind)]
+    more = ["--aic-profiling-out-dir", str(tmp_path), "--aic-profiling-num-samples", "9999", "-n", "400"]
+    assert bench.run(tmp_path / "a", "-a", "2", "-S", "10", *kinds, *more) == 0
+    printed = parse_stats(bench.out)
+    service_us = 2 * printed.duration_us / printed.inferences
+    summary = (tmp_path / "aic-profiling-program-0-activation-0-inf-0.txt").read_text()
+    for text in (bench.out, summary):
+        told = next(line for line in text.splitlines() if line.startswith("ExecTimeUs, "))
+        assert float(told.split(", ")[1]) == pytest.approx(service_us, rel=0.05)
+    profile = parse_profile((tmp_path / "aic-profiling-program-0-latency.txt").read_text())
+    assert np.median(profile["devInfPerSec"]) == pytest.approx(4e6 / service_us, rel=0.05)
+    events = json.loads((tmp_path / "aic-profiling-program-0-trace.json").read_text())["traceEvents"]
+    for thread in {event["tid"] for event in events}:
+        own = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["tid"] == thread)
+        assert all(start >= end - 0.01 for (_, end), (start, _) in pairwise(own))
 
 
 def test_a_program_with_op_stats_tells_more_and_is_slower(bench: Bench, program: Path, tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ import numpy as np
 
 from infertune.targets.qaic.profile import SIMULATED, render
 from infertune.targets.qaic.sim.forecast import Forecast
-from infertune.targets.qaic.sim.programs.queueing import Floats, Requests, phases
+from infertune.targets.qaic.sim.programs.queueing import Floats, Requests, executing, phases
 
 HEADING = (f"Latency profile {SIMULATED}", "Times in microseconds", "One line per inference", "")
+WAITING = 0.06
+OUTPUT_WAIT_US = 0.141
+"""Waiting for inputs, as a share of executing, and for outputs, in the published table with op-stats."""
 _DEVICE = ("devInfPerSec", "devExecUs", "devInWaitTimeUs", "devOutWaitTimeUs")
 
 
@@ -30,19 +33,34 @@ class Wanted:
     samples: int
     first: int
     set_size: int
+    batch: int
     op_stats: bool
     cut: bool
 
+    @property
+    def kept(self) -> slice:
+        return slice(self.start, self.start + self.samples)
 
-def write(
-    wanted: Wanted, found: Sequence[Requests], forecast: Forecast, rng: np.random.Generator, say: Callable[[str], None]
-) -> None:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """One activation's requests: the columns of its latency profile, and for how long each had its cores."""
+
+    requests: Requests
+    columns: dict[str, Floats]
+    executing: Floats
+
+
+def activation(found: Requests, forecast: Forecast, rng: np.random.Generator) -> Activation:
+    columns = phases(found, forecast, rng)
+    return Activation(requests=found, columns=columns, executing=executing(found, columns))
+
+
+def write(wanted: Wanted, found: Sequence[Activation], say: Callable[[str], None]) -> None:
     """Write every file, telling about each as the runner does."""
     for number, one in enumerate(found):
-        columns = phases(one, forecast, rng)
-        kept = slice(wanted.start, wanted.start + wanted.samples)
         for kind in dict.fromkeys(name.removesuffix("_stream") for name in wanted.kinds):
-            path, text = _file(wanted, kind, number, one, columns, kept)
+            path, text = _file(wanted, kind, number, one)
             if os.path.exists(path):
                 say(f"Deleting previous file: {path}")
             with open(path, "w") as file:
@@ -50,56 +68,53 @@ def write(
             say(f"Writing file:{path}")
 
 
-def _file(
-    wanted: Wanted, kind: str, number: int, one: Requests, columns: dict[str, Floats], kept: slice
-) -> tuple[str, str]:
+def _file(wanted: Wanted, kind: str, number: int, one: Activation) -> tuple[str, str]:
     start = f"{wanted.folder}/aic-profiling-program-{wanted.first + number}"
     if kind == "trace":
-        return f"{start}-trace.json", _trace(number, one, columns, kept)
+        return f"{start}-trace.json", _trace(wanted, number, one)
     if kind == "stats":
-        return f"{start}-activation-{number}-inf-{wanted.start}.txt", device_performance(_mean(columns, kept))
-    text = render(*_latency(wanted, columns, kept), HEADING)
+        path = f"{start}-activation-{number}-inf-{wanted.start}.txt"
+        return path, device_performance(one.executing[wanted.kept])
+    text = render(*_latency(wanted, one), HEADING)
     return f"{start}-latency.txt", text[:-7] if wanted.cut else text
 
 
-def _mean(columns: dict[str, Floats], kept: slice) -> float:
-    values = columns["execToCompleteUs"][kept]
-    return float(values.mean()) if len(values) else 0.0
-
-
-def _latency(wanted: Wanted, columns: dict[str, Floats], kept: slice) -> tuple[list[str], list[str]]:
+def _latency(wanted: Wanted, one: Activation) -> tuple[list[str], list[str]]:
     """Column names and lines: whole microseconds where the kernel's clock counts, nanoseconds elsewhere."""
-    device = _device_columns(columns) if wanted.op_stats else {}
-    told = {**device, **columns}
+    device = _device_columns(wanted.batch, one.executing) if wanted.op_stats else {}
+    told = {**device, **one.columns}
     whole = ("hostRoundTripUs", "exectoVcUs", "execToCompleteUs")
     numbers = ["%.0f" if name in whole else "%.3f" for name in told]
     form = ", ".join(["%d", str(wanted.set_size - 1), str(wanted.set_size), *numbers])
-    steps = zip(*(values[kept].tolist() for values in told.values()), strict=True)
+    steps = zip(*(values[wanted.kept].tolist() for values in told.values()), strict=True)
     lines = [form % (number, *row) for number, row in enumerate(steps, start=wanted.start)]
     return ["Sample", "queueDepth", "numInfInQueue", *told], lines
 
 
-def _device_columns(columns: dict[str, Floats]) -> dict[str, Floats]:
-    execution = 0.93 * columns["execToCompleteUs"]
-    waiting = 0.05 * columns["execToCompleteUs"]
-    values = (1e6 / execution, execution, waiting, np.full_like(execution, 0.141))
+def _device_columns(batch: int, execution: Floats) -> dict[str, Floats]:
+    values = (1e6 * batch / execution, execution, WAITING * execution, np.full_like(execution, OUTPUT_WAIT_US))
     return dict(zip(_DEVICE, values, strict=True))
 
 
-def device_performance(exec_us: float) -> str:
-    """What programs compiled with op-stats tell besides."""
-    rows = (("ExecTimeUs", exec_us), ("InputWaitTimeUs", 0.06 * exec_us), ("OutputWaitTimeUs", 0.141))
-    lines = (f"{name}, {m:.3f}, {0.97 * m:.3f}, {1.13 * m:.3f}, {0.016 * m:.3f}\n" for name, m in rows)
+def device_performance(execution: Floats) -> str:
+    """What programs compiled with op-stats tell besides, of requests that had their cores for so many microseconds."""
+    waits = (("InputWaitTimeUs", WAITING * execution), ("OutputWaitTimeUs", np.full_like(execution, OUTPUT_WAIT_US)))
+    lines = (f"{name}, {_spread(values)}\n" for name, values in (("ExecTimeUs", execution), *waits))
     return "Device Performance:\nMetric, Avg, Min, Max, Std\n" + "".join(lines)
 
 
-def _trace(number: int, one: Requests, columns: dict[str, Floats], kept: slice) -> str:
-    """Complete events of chrome://tracing: each request on the host and on the device."""
+def _spread(values: Floats) -> str:
+    told = (values.mean(), values.min(), values.max(), values.std()) if len(values) else (0.0,) * 4
+    return ", ".join(f"{value:.3f}" for value in told)
+
+
+def _trace(wanted: Wanted, number: int, one: Activation) -> str:
+    """Complete events of chrome://tracing: each request on the device, and on the host in one of its queue's places."""
     events = []
-    steps = zip(one.sent[kept], one.done[kept], columns["execToCompleteUs"][kept], strict=True)
-    for sent, done, device in steps:
-        events.append(_event("inference", number, "host", sent, done - sent))
-        events.append(_event("execute", number, "device", done - device, device))
+    steps = zip(one.requests.sent, one.requests.done, one.executing, strict=True)
+    for place, (sent, done, execution) in list(enumerate(steps))[wanted.kept]:
+        events.append(_event("inference", number, f"host {place % wanted.set_size}", sent, done - sent))
+        events.append(_event("execute", number, "device", done - execution, execution))
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"})
 
 

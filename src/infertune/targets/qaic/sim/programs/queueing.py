@@ -24,6 +24,8 @@ HICCUP = 0.0015
 """Share of the requests that the host delays noticeably (p99 to max in the published tables)."""
 HOP_US = (33.0, 70.0)
 """Way between user space and kernel: execTotal - hostRoundTrip in the published tables."""
+EXECUTING = 0.986
+"""Share of execToComplete that the card computes where nothing waits before it: the published table with op-stats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,11 @@ def phases(found: Requests, forecast: Forecast, rng: np.random.Generator) -> dic
         "postProcUs": host["postProcUs"],
         "totalRoundtripTimeUs": np.maximum(total, exec_total + spent),
     }
+
+
+def executing(found: Requests, columns: dict[str, Floats]) -> Floats:
+    """Microseconds for which each request had its cores: what waits behind others in the queue is left out."""
+    return np.minimum(EXECUTING * columns["execToCompleteUs"], np.diff(found.done, prepend=0.0))
 
 
 def _around(mean: float, n: int, rng: np.random.Generator, spread: float, *, spikes: float) -> Floats:

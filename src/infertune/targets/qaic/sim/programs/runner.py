@@ -16,7 +16,7 @@ from infertune.targets.qaic.sim.programs import outputs, profiles
 from infertune.targets.qaic.sim.programs.container import NotAProgram, Program, read_program
 from infertune.targets.qaic.sim.programs.faults import Luck
 from infertune.targets.qaic.sim.programs.flags import Line, Misuse, choice, flag, getopt
-from infertune.targets.qaic.sim.programs.queueing import Requests, activations
+from infertune.targets.qaic.sim.programs.queueing import activations
 from infertune.targets.qaic.sim.programs.tree import ERROR, READY, Load
 from infertune.targets.qaic.sim.programs.world import Stop, World
 
@@ -165,7 +165,11 @@ def _performed(world: World, run: Run, ideal: Forecast) -> int:
     if inputs is None:
         world.say("Using bounded random inputs")
     _report(world, run, sum(map(len, found)), duration_us)
-    _files(world, run, found, forecast, rng, inputs)
+    profiled = run.program.op_stats or run.line.has("--aic-profiling-type")
+    told = [profiles.activation(one, forecast, rng) for one in found] if profiled else []
+    if run.program.op_stats:
+        world.raw(profiles.device_performance(np.concatenate([one.executing for one in told])))
+    _files(world, run, told, inputs)
     if run.luck.has("crash-after-print"):
         world.crash()
     return 0
@@ -192,14 +196,9 @@ def _report(world: World, run: Run, count: int, duration_us: int) -> None:
         world.raw(line[:-12])
         raise Stop("", code=0)
     world.say(f"{line}{count * 1e6 / duration_us * batch:.3f}")
-    if run.program.op_stats:
-        world.raw(profiles.device_performance(duration_us * run.instances / count))
 
 
-def _files(
-    world: World, run: Run, found: list[Requests], forecast: Forecast, rng: np.random.Generator,
-    inputs: outputs.Arrays | None,
-) -> None:  # fmt: skip
+def _files(world: World, run: Run, found: list[profiles.Activation], inputs: outputs.Arrays | None) -> None:
     wanted = profiles.Wanted(
         kinds=run.line.texts("--aic-profiling-type"),
         folder=run.line.text("--aic-profiling-out-dir"),
@@ -207,11 +206,12 @@ def _files(
         samples=run.line.whole("--aic-profiling-num-samples", 1),
         first=0 if world.settings.generation == "1.10" else 1,
         set_size=run.set_size,
+        batch=run.program.batch,
         op_stats=run.program.op_stats,
         cut=run.luck.has("cut-profile"),
     )
     if wanted.kinds and not (run.luck.has("missing-profile") or run.luck.has("stale-profile")):
-        profiles.write(wanted, found, forecast, rng, world.say)
+        profiles.write(wanted, found, world.say)
     if run.line.has("--write-output-dir"):
         _outputs(world, run, inputs)
 
