@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from onnx import helper
@@ -14,6 +15,7 @@ from infertune.cli.app import main
 from infertune.cli.endings import exit_code_of
 from infertune.cli.model_configurator import configure, script
 from infertune.core.goal import parse_goal
+from infertune.core.seams import Done
 from infertune.edge.shell import LocalShell
 from infertune.prepare.load import describe
 from infertune.targets import find_target
@@ -233,6 +235,19 @@ def test_a_card_that_breaks_ends_the_search_and_keeps_what_was_measured(
     assert run(["x", *argv]) == 69
     assert "error[device-not-ready]" in capsys.readouterr().err
     Tree(sdk).set_status(0, READY)
+
+
+def test_what_is_measured_is_in_the_file_before_the_next_run(model: Path) -> None:
+    class Watching(SimulatedShell):
+        def run(self, argv: Sequence[str], **rest: Any) -> Done:
+            if "runner" in argv[0]:
+                rows.append([row["instances"] for row in results()])
+            return super().run(argv, **rest)
+
+    rows: list[list[str]] = []
+    argv = ["x", *words(model, "-cores", "1", "-batchsize", "1", "-instances", "1-3")]
+    configure(argv, Watching())
+    assert rows == [[], ["1"], ["1", "2"]]
 
 
 @pytest.mark.parametrize(

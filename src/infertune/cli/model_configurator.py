@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 if TYPE_CHECKING:
-    from infertune.core.records import Device, Model
+    from infertune.core.records import Device, Model, Trial
     from infertune.core.seams import Shell
     from infertune.core.space import Point, Space
     from infertune.targets.qaic.configurator.request import Request
@@ -132,12 +133,16 @@ def _searched(request: Request, say: Callable[[str], None], sdk: Sdk, device: De
     goal = parse_goal(search.goal if search else "max throughput")
     model = _model(request)
     space = rebatched(find_target("qaic").space(model, device, goal))
-    shop = _shop(request, say, sdk, model, space, search, shell)
+    record = partial(_write_results, Path(request.output) / "results.csv", "yes" if device.simulated else "no")
+    shop = _shop(request, say, sdk, model, space, search, shell, record)
+    shop.record(shop.trials)
     try:
         rows = _rows(request, shop, search)
     finally:
         shop.close()
-        _keep_results(request, shop, device)
+        shop.record(shop.trials)
+        if not request.retain:
+            shutil.rmtree(os.path.join(request.output, "compiled_models"), ignore_errors=True)
     if not request.compile_only:
         _tell(shop, rows, say)
 
@@ -159,6 +164,7 @@ def _shop(
     space: Space,
     search: Search | None,
     shell: Shell,
+    record: Callable[[Mapping[Point, Trial]], None],
 ) -> Workshop:
     from infertune.core.goal import parse_goal
     from infertune.edge.crew import ThreadCrew
@@ -187,6 +193,7 @@ def _shop(
         form_b=newer,
         requests=request.requests,
         feeding=request.feeding,
+        record=record,
     )
 
 
@@ -248,8 +255,8 @@ def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
     return points
 
 
-def _keep_results(request: Request, shop: Workshop, device: Device) -> None:
-    """Every point measured so far, whatever ended the search; binaries go unless they are to be kept."""
+def _write_results(path: Path, simulated: str, trials: Mapping[Point, Trial]) -> None:
+    """Every point measured so far, in a file that is whole at any time."""
     import csv
     import io
 
@@ -260,12 +267,9 @@ def _keep_results(request: Request, shop: Workshop, device: Device) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS.values(), "infPerSec", "latencyUs", "failure", "simulated"])
-    simulated = "yes" if device.simulated else "no"
-    for point, trial in shop.trials.items():
+    for point, trial in trials.items():
         writer.writerow([*(cell(point, knob) for knob in COLUMNS), *rate_and_latency(trial), simulated])
-    write_result(Path(request.output) / "results.csv", text.getvalue())
-    if not request.retain:
-        shutil.rmtree(os.path.join(request.output, "compiled_models"), ignore_errors=True)
+    write_result(path, text.getvalue())
 
 
 def _tell(shop: Workshop, rows: Sequence[Row], say: Callable[[str], None]) -> None:
@@ -287,9 +291,7 @@ def _tell(shop: Workshop, rows: Sequence[Row], say: Callable[[str], None]) -> No
     say(f"Compiled {shop.compiled()} binaries, measured {len(shop.trials)} points")
 
 
-def _why(trial: object) -> str:
-    from infertune.core.records import Trial
+def _why(trial: Trial) -> str:
     from infertune.targets.qaic.configurator.workshop import rate_and_latency
 
-    assert isinstance(trial, Trial)
     return rate_and_latency(trial)[2]

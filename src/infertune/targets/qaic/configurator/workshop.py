@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,7 +35,7 @@ class Workshop:
     """``say`` writes a line of the log; ``threads`` compiles run at a time, by ``crew``; ``seconds`` per run.
 
     ``folder`` holds the binaries; a binary serves every number of instances and set size. ``requests``: per instance
-    and run instead of ``seconds``; ``feeding``: the runs' inputs.
+    and run instead of ``seconds``; ``feeding``: the runs' inputs. ``record`` is told of all trials when one changes.
     """
 
     sdk: Sdk
@@ -51,6 +51,7 @@ class Workshop:
     form_b: bool = False
     requests: int | None = None
     feeding: Feeding = field(default_factory=Feeding)
+    record: Callable[[Mapping[Point, Trial]], None] = lambda trials: None
     trials: dict[Point, Trial] = field(default_factory=dict)
     binaries: dict[tuple[tuple[str, object], ...], Future[Compiled]] = field(default_factory=dict)
     refused: int = 0
@@ -89,8 +90,7 @@ class Workshop:
         """Measure a point whose binary is done, and remember it. Raises `BusyError` (``card-lost``)."""
         if isinstance(built, Failed):
             self.say(f"Compilation failed for {compiler_params(point)}: {built.message}")
-            self.trials[point] = Trial(point=point, build=built)
-            return self.trials[point]
+            return self._remember(Trial(point=point, build=built))
         part = self.space.build_part(point)
         shared = any(self.space.build_part(other) == part for other in self.trials)
         return self.run_again(point, replace(built, reused=shared))
@@ -103,8 +103,12 @@ class Workshop:
         if isinstance(outcome, Measurement):
             wall_s = (outcome.wall_ns + outcome.setup_ns) / 1e9
         launch = Launch(point=point, purpose="screen", block=0, outcome=outcome, flags=(), wall_s=wall_s)
-        self.trials[point] = Trial(point=point, launches=(*before, launch), build=artifact)
-        return self.trials[point]
+        return self._remember(Trial(point=point, launches=(*before, launch), build=artifact))
+
+    def _remember(self, trial: Trial) -> Trial:
+        self.trials[trial.point] = trial
+        self.record(self.trials)
+        return trial
 
     def _measured(self, point: Point) -> Outcome:
         runner = f"runnerParams=instances={point.number('instances', 1)}"
