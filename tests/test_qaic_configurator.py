@@ -171,6 +171,19 @@ def test_compile_only_leaves_binaries_and_runs_nothing(model: Path) -> None:
     assert results() == []
 
 
+def test_compile_only_tells_what_does_not_compile(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["x", *words(model, "-cores", "1,2", "-batchsize", "1", "-instances", "1", "-compile-only")]
+    monkeypatch.setenv(VARIABLE, "compile-failure@cores=2")
+    assert run(argv) == 0
+    assert [(row["cores"], row["failure"].partition(":")[0]) for row in results()] == [("2", "compiler")]
+    monkeypatch.setenv(VARIABLE, "compile-failure")
+    assert run(argv) == 69
+    assert "error[nothing-ran]: none of 2 points could be compiled: compiler: " in capsys.readouterr().err
+    assert len(results()) == 2
+
+
 def test_the_vendor_s_search_reports_no_row_worse_than_what_it_measured(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 if TYPE_CHECKING:
+    from infertune.core.errors import NothingFeasible
     from infertune.core.records import Device, Model, Trial
     from infertune.core.seams import Shell
     from infertune.core.space import Point, Space
@@ -221,13 +222,15 @@ def _rows(request: Request, shop: Workshop, search: Search | None) -> Sequence[R
 
 
 def _compile(shop: Workshop, points: Sequence[Point]) -> None:
+    """Raises `NothingFeasible` when none compiles."""
     from infertune.core.records import Failed
-    from infertune.targets.qaic.configurator.wording import compiler_params
 
     for point, future in zip(points, shop.submit(points), strict=True):
         compiled = future.result()
         if isinstance(compiled, Failed):
-            shop.say(f"Compilation failed for {compiler_params(point)}: {compiled.message}")
+            shop.run(point, compiled)
+    if len(shop.trials) == len(set(points)):
+        raise _nothing(shop, "compiled")
 
 
 def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
@@ -273,22 +276,27 @@ def _write_results(path: Path, simulated: str, trials: Mapping[Point, Trial]) ->
 
 
 def _tell(shop: Workshop, rows: Sequence[Row], say: Callable[[str], None]) -> None:
-    from infertune.core.errors import NothingFeasible
     from infertune.targets.qaic.configurator.wording import result_table
 
     if shop.best() is None:
-        reasons = sorted({reason for trial in shop.trials.values() if (reason := _why(trial))})
-        raise NothingFeasible(
-            "nothing-ran",
-            f"none of {len(shop.trials)} points could be measured: {'; '.join(reasons[:3])}",
-            hint="see results.csv and model_configurator.log",
-        )
+        raise _nothing(shop, "measured")
     say("Optimized search results:")
     unit = "inf/sec" if shop.goal.maximise else "micro-sec"
     table = result_table(rows, unit, set_sizes=shop.form_b)
     for stream in (sys.stdout, getattr(say, "file", sys.stdout)):
         stream.write(table + "\n")
     say(f"Compiled {shop.compiled()} binaries, measured {len(shop.trials)} points")
+
+
+def _nothing(shop: Workshop, done: str) -> NothingFeasible:
+    from infertune.core.errors import NothingFeasible
+
+    reasons = sorted({reason for trial in shop.trials.values() if (reason := _why(trial))})
+    return NothingFeasible(
+        "nothing-ran",
+        f"none of {len(shop.trials)} points could be {done}: {'; '.join(reasons[:3])}",
+        hint="see results.csv and model_configurator.log",
+    )
 
 
 def _why(trial: Trial) -> str:
