@@ -215,12 +215,12 @@ def test_the_newer_form_evaluates_all_starts_in_one_round(
 def test_infertune_s_own_search_is_the_default_and_takes_fewer_points(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write(tmp_path, {**SCHEMA_A, "objective": "minimize_latency", "max_func_eval": 6})
+    path = write(tmp_path, {**SCHEMA_A, "objective": "minimize_latency", "max_func_eval": 3})  # of each of two starts
     assert run(["x", *words(model, "-optimized-config-search", str(path))]) == 0
     log = parse_log(capsys.readouterr().out)
     assert 1 <= len(results()) <= 6
     best = min(float(row["latencyUs"]) for row in results())
-    assert log.results[0].status == "SUCCESS"
+    assert log.results[0].status == "EXCEED_MAX_EVAL"
     assert log.results[0].objective == pytest.approx(best, abs=0.01)
 
 

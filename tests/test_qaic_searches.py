@@ -90,7 +90,7 @@ def test_the_leader_has_been_run_several_times(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = write(tmp_path, {**SCHEMA_A, "max_func_eval": 6})
+    path = write(tmp_path, {**SCHEMA_A, "max_func_eval": 3})
     assert run(["x", *words(model, "-optimized-config-search", str(path))]) == 0
     told = capsys.readouterr().out
     runs = Counter(re.findall(r"compiledModelPath=\S+/(\S+), runnerParams=instances=(\d+)", told))
@@ -139,7 +139,7 @@ def test_the_leader_is_run_again_before_the_card_waits_for_the_compiler(
             super().wait(pending)
 
     shop = shop_where(monkeypatch, tmp_path, Watched(clock, 4), takes_a_minute(clock), measured)
-    own_search(shop, 8)
+    own_search(shop, 8, 999)
     assert len(shop.trials) == 8
     assert {runs for ready, runs in waits if not ready} == {0, RUNS_TO_LEAD}
 
@@ -152,7 +152,7 @@ def test_the_answer_is_settled_between_two_leaders(tmp_path: Path, monkeypatch: 
         return a_measurement(1000.0 * float(np.exp(0.03 * noise.normal())))
 
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, measured)
-    own_search(shop, 16)
+    own_search(shop, 16, 999)
     best = shop.best()
     runs = [len(trial.launches) for trial in shop.trials.values()]
     assert best is not None and len(shop.trials[best].launches) >= RUNS_TO_LEAD
@@ -167,7 +167,7 @@ def test_a_clear_leader_is_not_run_for_ever(tmp_path: Path, monkeypatch: pytest.
         return a_measurement(100.0 * point.number("cores", 1) ** 0.5 * point.number("instances", 1))
 
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, measured)
-    own_search(shop, 16)
+    own_search(shop, 16, 999)
     runs = sorted(len(trial.launches) for trial in shop.trials.values())
     assert runs[-2:] == [RUNS_TO_LEAD, RUNS_TO_LEAD] and sum(runs) == 16 + 2 * (RUNS_TO_LEAD - 1)
 
@@ -181,5 +181,16 @@ def test_leaders_are_run_again_while_the_card_would_wait(tmp_path: Path, monkeyp
         return a_measurement(1000.0)
 
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), takes_a_minute(clock), measured)
-    own_search(shop, 24)
+    own_search(shop, 24, 999)
     assert sum(len(trial.launches) >= RUNS_TO_LEAD for trial in shop.trials.values()) >= 16 / POINTS_PER_LEADER
+
+
+@pytest.mark.parametrize(("asked", "tried", "status"), [(4, 4, "EXCEED_MAX_EVAL"), (999, 16, "SUCCESS")])
+def test_a_search_that_its_own_limit_ends_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: int, tried: int, status: str
+) -> None:
+    clock = VirtualClock()
+    shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, lambda *_: a_measurement(1e3))
+    (row,) = own_search(shop, 16, asked)
+    assert (len(shop.trials), row.status) == (tried, status)
+    assert set(shop.space.seeds) <= set(shop.trials)

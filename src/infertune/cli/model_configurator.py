@@ -218,7 +218,7 @@ def _rows(request: Request, shop: Workshop, search: Search | None) -> Sequence[R
     if request.search == "vendor":
         return vendor_search(shop, search)
     most = OWN_LIMIT["throughput" if shop.goal.maximise else "latency"]
-    return own_search(shop, min(most, search.evaluations))
+    return own_search(shop, most, search.evaluations * len(search.starts))
 
 
 def _compile(shop: Workshop, points: Sequence[Point]) -> None:

@@ -161,9 +161,13 @@ def _row(shop: Workshop, point: Point, start: Point, status: str) -> Row:
     return Row(status=status, start=_told(shop, start), point=point, objective=shop.objective(point))
 
 
-def own_search(shop: Workshop, limit: int) -> tuple[Row, ...]:
-    """infertune's search: compiles run ahead of the card, but not so far that most points are blind guesses."""
-    propose = find_strategy("auto")
+def own_search(shop: Workshop, most: int, asked: int) -> tuple[Row, ...]:
+    """infertune's search: compiles run ahead of the card, but not so far that most points are blind guesses.
+
+    It tries ``most`` points at most, and no more than the ``asked`` of the search's own limit, which the row's status
+    tells where it was that limit that ended it.
+    """
+    propose, limit = find_strategy("auto"), min(most, asked)
     waiting: dict[Point, Future[Compiled]] = {}
     while True:
         room = min(_ahead(shop, limit) - len(waiting), limit - len(shop.trials) - len(waiting))
@@ -178,11 +182,17 @@ def own_search(shop: Workshop, limit: int) -> tuple[Row, ...]:
             break
         if any(future.done() for future in waiting.values()) or not _ran_again(shop, _leaders(shop)):
             _run_done(shop, waiting)
+    tried = tuple(map(_run_alone, shop.trials.values()))
+    cut = asked < most and asked <= len(tried) and bool(propose((shop.space,), tried, shop.goal, 1, 0))
     _race(shop)
     best = shop.best()
     if best is None:
         return ()
-    return (Row(status="SUCCESS", start=OWN_START, point=best, objective=shop.objective(best)),)
+    return (
+        Row(
+            status="EXCEED_MAX_EVAL" if cut else "SUCCESS", start=OWN_START, point=best, objective=shop.objective(best)
+        ),
+    )
 
 
 def _run_alone(trial: Trial) -> Trial:
