@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def test_brute_force_measures_every_legal_combination(model: Path, capsys: pytes
     assert "ols=compiler-default" in told and "ols=0" not in told
     (row,) = parse_log(told).results
     assert (row.point.ols, row.point.batch) == (0, 3) and "[0]" not in told
+    assert "Brute force search results:" in told and "OptimizerStatus" not in told and "InitialValue" not in told
     assert told.count("- [INFO]: Compiling :") == 1
     assert not Path("model_configurator_output/compiled_models").exists()
     saved = Path("space.csv").read_text()
@@ -125,11 +127,15 @@ def test_a_space_is_saved_as_it_was_loaded(model: Path) -> None:
     assert configs_text(points) == SPACE_CSV
 
 
-def test_binaries_that_differ_in_options_only_are_told_apart(model: Path) -> None:
+def test_binaries_that_differ_in_options_only_are_told_apart(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = words(
         model, "-cores", "1", "-batchsize", "1", "-instances", "1", "-dealloc-dly", "2,3", "-split-size", "1024"
     )
-    assert run(["x", *argv, "-retain-binaries"]) == 0
+    assert run(["x", *argv, "-retain-binaries", "-list-configs"]) == 0
+    told = capsys.readouterr().out
+    for delay in (2, 3):
+        assert told.count(f"batchSize=1, deallocDelay={delay}, splitSize=1024, instances=1)") == 1
+    assert re.search(r"Objective \(inf/sec\) deallocDelay splitSize\n0 .* [23] +1024\n", told)
     kept = sorted(p.name for p in Path("model_configurator_output/compiled_models").iterdir() if p.is_dir())
     common = "qpc-cores-1-mos-compiler-default-ols-compiler-default-bs-1"
     assert kept == [f"{common}-deallocDelay-{n}-splitSize-1024-output" for n in (2, 3)]

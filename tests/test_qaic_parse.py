@@ -182,5 +182,16 @@ def test_a_configurator_log_gives_its_rounds_and_results() -> None:
     assert log.results[0].point == SearchPoint(cores=2, mos=1, ols=3, batch=8, instances=7)
 
 
+def test_what_options_add_to_points_and_tables_is_passed_over() -> None:
+    log = parse_log(
+        "Evaluating the following SearchPoints: [(cores=8, mos=[1, 2], ols=1, batchSize=2, "
+        "sdpClusterSizes=[4, 4], splitSize=1024, instances=2, setSize=3)]\n"
+        "  cores mos ols batchSize instances Objective (inf/sec) deallocDelay sdpClusterSizes\n"
+        "0     8 [1]   1         2         2             1000.50            2             4,4\n"
+    )
+    assert log.rounds == ((SearchPoint(cores=8, mos=1, ols=1, batch=2, instances=2, set_size=3),),)
+    assert (log.results[0].status, log.results[0].objective) == ("", 1000.5)
+
+
 def test_stats_need_no_printing() -> None:
     assert Stats(inferences=10, duration_us=1_000_000, batch=8).samples_per_s == 80.0

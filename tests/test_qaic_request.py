@@ -58,6 +58,7 @@ def test_lists_have_ranges(text: str, found: tuple[int, ...]) -> None:
         ("m.onnx onnx -cores 4-1 -convert-to-fp16", "no list"),
         ("m.onnx onnx -ols 0 -convert-to-fp16", "of 1 to 10000"),
         ("m.onnx onnx -cores 1 -config=a.json -convert-to-fp16", "exclude each other"),
+        ("m.onnx onnx -cores 1 -search vendor -convert-to-fp16", "-search vendor needs a search's JSON"),
         ("m.onnx onnx -core 1 -convert-to-fp16", "did you mean `-cores`"),
         ("m.onnx onnx -cores 1 -convert-to-fp16 -time x", "not a value"),
         ("m.onnx onnx -cores 1 -convert-to-fp16 -onnx-define-symbol=a", "no symbol"),

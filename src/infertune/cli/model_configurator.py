@@ -276,13 +276,14 @@ def _write_results(path: Path, simulated: str, trials: Mapping[Point, Trial]) ->
 
 
 def _tell(shop: Workshop, rows: Sequence[Row], say: Callable[[str], None]) -> None:
-    from infertune.targets.qaic.configurator.wording import result_table
+    from infertune.targets.qaic.configurator.wording import OPTIONS, cell, result_table
 
     if shop.best() is None:
         raise _nothing(shop, "measured")
-    say("Optimized search results:")
+    say("Optimized search results:" if any(row.status for row in rows) else "Brute force search results:")
     unit = "inf/sec" if shop.goal.maximise else "micro-sec"
-    table = result_table(rows, unit, set_sizes=shop.form_b)
+    options = [knob for knob in OPTIONS if any(cell(point, knob) for point in shop.trials)]
+    table = result_table(rows, unit, set_sizes=shop.form_b, options=options)
     for stream in (sys.stdout, getattr(say, "file", sys.stdout)):
         stream.write(table + "\n")
     say(f"Compiled {shop.compiled()} binaries, measured {len(shop.trials)} points")

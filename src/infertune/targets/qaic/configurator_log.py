@@ -11,11 +11,14 @@ _EVALUATING = "Evaluating the following SearchPoints: "
 _STARTING = re.compile(r"Running optimization algorithm from initial values?: (.*)")
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) - \[(\w+)\]: (.*)")
 _MOS, _OLS = r"(\[[\d, ]+\]|compiler-default)", r"(\d+|compiler-default)"
-_POINT = re.compile(rf"\(cores=(\d+), mos={_MOS}, ols={_OLS}, batchSize=(\d+), instances=(\d+)(?:, setSize=(\d+))?\)")
+_OPTIONS = r"(?:, \w+=(?:\[[\d, ]+\]|\d+))*?"
+_POINT = re.compile(
+    rf"\(cores=(\d+), mos={_MOS}, ols={_OLS}, batchSize=(\d+){_OPTIONS}, instances=(\d+)(?:, setSize=(\d+))?\)"
+)
 _STATUS = "SUCCESS|CONSTRAIN_FAILURE|NUMERICAL_FAILURE|EXCEED_MAX_ITER|EXCEED_MAX_EVAL|UNKNOWN_ERROR"
 _RESULT = re.compile(
-    rf"\s*\d*\s*({_STATUS})\s+(\(.*?\))\s+(\d+)\s+{_MOS}\s+{_OLS}\s+(\d+)\s+(\d+)"
-    r"(?:\s+(\d+))?\s+(\d+(?:\.\d+)?)\s*"
+    rf"\s*\d*\s*(?:({_STATUS})\s+(\(.*?\))\s+)?(\d+)\s+{_MOS}\s+{_OLS}\s+(\d+)\s+(\d+)"
+    r"(?:\s+(\d+))?\s+(\d+(?:\.\d+)?)(?:\s.*)?"
 )
 
 
@@ -36,6 +39,8 @@ class SearchPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultRow:
+    """``status`` is empty where all combinations were run."""
+
     status: str
     point: SearchPoint
     objective: float
@@ -91,5 +96,5 @@ def _number(text: str) -> int:
 def _row(match: re.Match[str]) -> ResultRow:
     cores, mos, ols, batch, instances, set_size = (match[i] for i in range(3, 9))
     return ResultRow(
-        status=match[1], point=_point(cores, mos, ols, batch, instances, set_size), objective=float(match[9])
+        status=match[1] or "", point=_point(cores, mos, ols, batch, instances, set_size), objective=float(match[9])
     )

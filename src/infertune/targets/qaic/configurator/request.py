@@ -155,6 +155,12 @@ def _config(line: Line) -> str | None:
             "a search's JSON and profiles by batch exclude each other",
             hint="give lists such as -cores 1-4 -batchsize 1,8, or one profile by -external-quantization",
         )
+    if line.text("-search") == "vendor" and not path and of_lists:
+        raise UsageError(
+            "usage",
+            f"-search vendor needs a search's JSON, {of_lists[0]} has all combinations run",
+            hint="give -config FILE.json instead of lists, or leave -search out",
+        )
     if not path and not lists and not line.text("-load-configs"):
         raise UsageError(
             "usage",

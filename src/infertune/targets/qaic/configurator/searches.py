@@ -90,7 +90,7 @@ def brute_force(shop: Workshop, points: Sequence[Point]) -> tuple[Row, ...]:
     finally:
         shop.trials = {point: shop.trials[point] for point in points if point in shop.trials}
     best = shop.best()
-    return () if best is None else (_row(shop, best, best, "SUCCESS"),)
+    return () if best is None else (Row(point=best, objective=shop.objective(best)),)
 
 
 def _pipeline(shop: Workshop, points: Sequence[Point]) -> None:

@@ -15,7 +15,8 @@ COLUMNS: Mapping[str, str] = {
     "instances": "instances", "set_size": "setSize", "depth_first_mem": "depthFirstMem",
 }  # fmt: skip
 """Knob -> column of the search space's and the results' CSV; the last two are infertune's own."""
-_UNNAMED = ("dealloc_delay", "split_size", "vtcm_ratio", "sdp_cluster_sizes", "depth_first_mem")
+OPTIONS = ("dealloc_delay", "split_size", "vtcm_ratio", "sdp_cluster_sizes", "depth_first_mem")
+"""What the vendor's line forms leave out; told where a point sets it."""
 COMPILER_DEFAULT = "compiler-default"
 
 
@@ -24,8 +25,10 @@ def _named(point: Point, knob: str, name: str) -> str:
 
 
 def compiler_params(point: Point) -> str:
-    """``(cores=1, mos=[1], ols=1, batchSize=1)``."""
-    return "(" + ", ".join(_named(point, knob, name) for knob, name in _BUILD) + ")"
+    """``(cores=1, mos=[1], ols=1, batchSize=1)``, with the options that the point sets."""
+    told = {COLUMNS[knob]: text for knob in OPTIONS if (text := cell(point, knob))}
+    options = (f"{name}={f'[{text}]' if ',' in text else text}" for name, text in told.items())
+    return "(" + ", ".join([*(_named(point, knob, name) for knob, name in _BUILD), *options]) + ")"
 
 
 def search_point(point: Point, *, set_sizes: bool) -> str:
@@ -45,7 +48,7 @@ def binary_folder(point: Point) -> str:
 
 def _options(point: Point) -> str:
     """What the vendor's name leaves out, where a point sets it: binaries that differ get folders that differ."""
-    told = ((knob, cell(point, knob)) for knob in _UNNAMED)
+    told = ((knob, cell(point, knob)) for knob in OPTIONS)
     words = (f"-{COLUMNS[knob]}-{text}" for knob, text in told if text)
     return "".join(c if c.isalnum() or c in "-." else "_" for c in "".join(words))
 
@@ -65,20 +68,27 @@ def cell(point: Point, knob: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the result table."""
+    """One line of the result table. Of a search that has no starts, ``status`` and ``start`` are empty."""
 
-    status: str
-    start: str
     point: Point
     objective: float
+    status: str = ""
+    start: str = ""
 
 
-def result_table(rows: Sequence[Row], objective: str, *, set_sizes: bool) -> str:
-    """The table after `Optimized search results:`, right-aligned like a printed data frame."""
-    heads = ["OptimizerStatus", "InitialValue", "cores", "mos", "ols", "batchSize", "instances"]
-    heads += [*(["setSize"] if set_sizes else []), f"Objective ({objective})"]
+def result_table(rows: Sequence[Row], objective: str, *, set_sizes: bool, options: Sequence[str] = ()) -> str:
+    """The table at the end, right-aligned like a printed data frame.
+
+    After the vendor's columns one for each of the ``options`` (knobs).
+    """
+    searched = any(row.status for row in rows)
     knobs = ["cores", "mos", "ols", "batch", "instances", *(["set_size"] if set_sizes else [])]
-    lines = [[row.status, row.start, *(_shown(row.point, k) for k in knobs), f"{row.objective:.2f}"] for row in rows]
+    heads = [*(["OptimizerStatus", "InitialValue"] if searched else []), *(COLUMNS[knob] for knob in knobs)]
+    heads += [f"Objective ({objective})", *(COLUMNS[knob] for knob in options)]
+    lines = []
+    for row in rows:
+        found = [*([row.status, row.start] if searched else []), *(_shown(row.point, knob) for knob in knobs)]
+        lines.append([*found, f"{row.objective:.2f}", *(_shown(row.point, knob) for knob in options)])
     sizes = [max(len(head), *(len(line[i]) for line in lines)) for i, head in enumerate(heads)]
     index = max(1, len(str(len(lines) - 1)))
     text = [" " * index + "".join(f" {head:>{size}}" for head, size in zip(heads, sizes, strict=True))]
