@@ -256,6 +256,18 @@ def test_a_card_that_breaks_ends_the_search_and_keeps_what_was_measured(
     Tree(sdk).set_status(0, READY)
 
 
+def test_a_symbol_without_a_value_is_bound_by_the_configurator_s_own_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    product = helper.make_node("MatMul", ["x", "W"], ["y"])
+    value = tiny.value("x", ["batch", "some length", 8])
+    made = tiny.model([product], [value], [tiny.value("y", ["batch", "some length", 8])], [tiny.weight("W", 8, 8)])
+    path = tiny.save(made, tmp_path / "open.onnx")
+    assert run(["x", path, "onnx", "-convert-to-fp16", "-cores", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "for example: '-onnx-define-symbol=some length,128'\n" in said and "--shape" not in said
+
+
 def test_what_is_measured_is_in_the_file_before_the_next_run(model: Path) -> None:
     class Watching(SimulatedShell):
         def run(self, argv: Sequence[str], **rest: Any) -> Done:

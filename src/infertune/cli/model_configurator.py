@@ -149,12 +149,26 @@ def _searched(request: Request, say: Callable[[str], None], sdk: Sdk, device: De
 
 
 def _model(request: Request) -> Model:
+    """Raises `InfertuneError`, its hint in the configurator's own flags."""
+    from infertune.core.errors import InfertuneError
     from infertune.edge.shell import LocalShell
     from infertune.edge.worker import LocalExecutor
     from infertune.study.question import described
 
     path = os.path.abspath(request.model)
-    return described(LocalExecutor(LocalShell()), path, dict(request.symbols), request.batch_symbol)
+    try:
+        return described(LocalExecutor(LocalShell()), path, dict(request.symbols), request.batch_symbol)
+    except InfertuneError as error:
+        error.hint = _own_flags(error.hint)
+        raise
+
+
+def _own_flags(hint: str) -> str:
+    """``--shape a=1`` of other commands as the configurator spells it."""
+    import re
+
+    spelt = re.sub(r"--shape ('?)([^\s='][^=']*)=(\d+)", r"\1-onnx-define-symbol=\2,\3", hint)
+    return spelt.replace("--shape", "-onnx-define-symbol")
 
 
 def _shop(
