@@ -73,7 +73,7 @@ TEXTS: list[tuple[str | Mapping[str, object], int, str, str]] = [
     ({**B, "search-mode": "optimised"}, 2, "config-value", "optimized"),
     ({**A, "initial_values": {"cores": 1}}, 2, "config-value", "initial_values"),
     ({**A, "initial_values": [{"cores": 3}]}, 2, "config-start", "outside 1 to 2"),
-    ({**A, "params": {"cores": {"min": 1, "max": 17}}}, 2, "config-range", "16 NSPs"),
+    ({**A, "params": {"cores": {"min": 17, "max": 17}}}, 2, "config-range", "16 NSPs"),
     ({**A, "static_params": {"bs": 99_999}}, 2, "value-outside-space", "1..4096"),
 ]
 
@@ -89,6 +89,7 @@ def test_a_wrong_search(work: Path, text: str | Mapping[str, object], code: int,
     [
         ("-config=none.json", 66, "config-not-found", "none.json"),
         ("-cores 1-17", 2, "list-outside-card", "1..16"),
+        ("-cores 1 -ols 65", 2, "list-outside-card", "1..64"),
         ("-cores 1 -instances 17", 2, "list-outside-card", "1..16"),
         ("-cores 16 -instances 2", 2, "no-combination", "16 NSPs"),
         ("-cores 1 -device-id 4", 69, "no-device", "hint: cards: 0"),

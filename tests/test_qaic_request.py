@@ -123,6 +123,17 @@ def with_start(**values: int) -> dict[str, object]:
     return changed(params=params, initial_values=[{"cores": 1, "mos": 1, "ols": 1, "bs": 1, "instances": 1, **values}])
 
 
+def test_a_maximum_beyond_the_card_is_a_wish(tmp_path: Path) -> None:
+    found = read_search(str(write(tmp_path, with_start())), 14)
+    assert {knob: high for knob, _, high in found.ranges} == {
+        "cores": 14, "mos": 14, "ols": 16, "batch": 16, "instances": 14,
+    }  # fmt: skip
+    assert [note.split()[0] for note in found.notes] == ["cores", "mos", "instances"]
+    assert found.notes[0] == "cores is searched up to 14 instead of 16: the card has 14 NSPs"
+    with pytest.raises(UsageError, match="cores 15 is outside 1 to 14"):
+        read_search(str(write(tmp_path, with_start(cores=15))), 14)
+
+
 OVER, WIDE, ODD = with_start(cores=4, instances=5), with_start(cores=2, mos=3), with_start(bs=3)
 
 
@@ -134,12 +145,13 @@ OVER, WIDE, ODD = with_start(cores=4, instances=5), with_start(cores=2, mos=3), 
         ('{"params": {}, "params": {}}', "config-syntax", "twice"),
         ("[" * 100_000, "config-syntax", "no JSON"),
         (changed(objectiv="x"), "config-key", "did you mean `objective`"),
+        (changed(objective=None), "config-value", "objective is missing"),
         (changed(objective="max_inf_rate"), "config-value", "maximize_inf_rate"),
         (changed(max_func_eval=0), "config-value", "max_func_eval"),
         (changed(params=None), "config-value", "params is missing"),
         (changed(initial_values=[]), "config-value", "initial_values"),
         (with_range("coers", 1, 2), "config-key", "did you mean `cores`"),
-        (with_range("cores", 1, 20), "config-range", "the card has 16 NSPs"),
+        (with_range("cores", 17, 20), "config-range", "begins at 17, the card has 16 NSPs"),
         (with_range("cores", 4, 1), "config-range", "min must not exceed max"),
         (with_range("bs", 1, 6), "config-range", "powers of two"),
         (with_range("ols", 1, 2.5), "config-value", "ols.max"),

@@ -131,6 +131,8 @@ def _searched(request: Request, say: Callable[[str], None], sdk: Sdk, device: De
     from infertune.targets.qaic.configurator.schema import read_search
 
     search = None if request.config is None else read_search(request.config, device.units)
+    for note in search.notes if search else ():
+        say(note)
     goal = parse_goal(search.goal if search else "max throughput")
     model = _model(request)
     space = rebatched(find_target("qaic").space(model, device, goal))

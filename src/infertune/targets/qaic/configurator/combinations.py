@@ -15,6 +15,8 @@ from infertune.core.space import AUTO, IntRange, Point, Space, Value
 from infertune.targets.qaic.configurator.wording import COLUMNS, COMPILER_DEFAULT, cell
 from infertune.targets.qaic.knobs import LARGEST_BATCH
 
+FROM_ONE = ("cores", "mos", "ols", "batch", "instances")
+"""Knobs whose lists begin at 1: what is left to the compiler is left out of the command line."""
 _KNOBS = {column: knob for knob, column in COLUMNS.items()}
 
 
@@ -28,6 +30,8 @@ def combinations(space: Space, lists: Mapping[str, Sequence[Value]], fixed: Mapp
         allowed = space.knob(knob).allowed
         if beyond := [value for value in wanted if value not in allowed]:
             shown = allowed if not isinstance(allowed, tuple) else ", ".join(map(str, allowed))
+            if isinstance(allowed, IntRange) and knob in FROM_ONE:
+                shown = replace(allowed, low=1)
             raise UsageError(
                 "list-outside-card",
                 f"the list for {knob} holds {beyond[0]}, which this card and model cannot have",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from infertune.core.errors import UsageError, quoted
 from infertune.core.space import Value
 from infertune.targets.qaic.configurator import given
+from infertune.targets.qaic.configurator.combinations import FROM_ONE
 from infertune.targets.qaic.sim.programs.flags import Flag, Line, Misuse, choice, flag, single_dash
 
 NAME = "model_configurator"
@@ -30,7 +31,6 @@ LISTS: Mapping[str, str] = {
 }
 """Flags whose values a brute-force search combines -> knobs."""
 
-_FROM_ONE = ("-cores", "-mos", "-ols", "-batchsize", "-instances")
 _SWITCHES = (
     "-multicast-weights", "-convert-to-fp16", "-enable-depth-first", "-compile-only", "-retain-binaries",
     "-list-configs", "-h -help",
@@ -200,7 +200,7 @@ def _symbol(text: str) -> tuple[str, int]:
 def numbers(text: str, name: str) -> tuple[int, ...]:
     """``1-4,8,12`` as numbers. Raises `UsageError`."""
     found: list[int] = []
-    least = 1 if name in _FROM_ONE else 0
+    least = 1 if LISTS[name] in FROM_ONE else 0
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         low, high = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)

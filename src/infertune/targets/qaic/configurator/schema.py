@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infertune.core.errors import DataError, NotFoundError, UsageError, nearest, quoted
 
+_OF_CORES = ("cores", "mos", "instances")
 LARGEST_BYTES = 1 << 20
 DEFAULT_EVALUATIONS = 200
 
@@ -50,18 +51,23 @@ FORM_B = Form(
 )
 
 Start = tuple[tuple[str, int], ...]
+Range = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What the JSON asks for, in infertune's knobs. ``evaluations``: at most so many per start."""
+    """What the JSON asks for, in infertune's knobs. ``evaluations``: at most so many per start.
+
+    ``notes``: lines about what is taken otherwise than written.
+    """
 
     goal: str
     evaluations: int
-    ranges: tuple[tuple[str, int, int], ...]
+    ranges: tuple[Range, ...]
     starts: tuple[Start, ...]
     static: Start
     lock_step: bool
+    notes: tuple[str, ...] = ()
 
 
 def read_search(path: str, nsps: int) -> Search:
@@ -69,13 +75,15 @@ def read_search(path: str, nsps: int) -> Search:
     told = _load(path)
     form = FORM_B if any("-" in key for key in told) else FORM_A  # only the newer one's keys have hyphens
     _keys(told, [k for k in (form.mode, form.budget, "objective", form.ranges, form.starts, form.static) if k], "")
+    ranges, notes = _ranges(told.get(form.ranges), form, nsps)
     search = Search(
         goal=_objective(told.get("objective"), form),
         evaluations=_whole(told.get(form.budget, DEFAULT_EVALUATIONS), form.budget),
-        ranges=_ranges(told.get(form.ranges), form, nsps),
+        ranges=ranges,
         starts=(),
         static=_values(told.get(form.static, {}), form, form.static),
         lock_step=form is FORM_B,
+        notes=notes,
     )
     _once(search, form)
     if form.mode and told.get(form.mode, "optimized") != "optimized":
@@ -83,10 +91,13 @@ def read_search(path: str, nsps: int) -> Search:
     starts = tuple(
         _start(one, form, search, nsps, i) for i, one in enumerate(_list(told.get(form.starts), form.starts))
     )
-    return Search(
-        goal=search.goal, evaluations=search.evaluations, ranges=search.ranges, starts=starts, static=search.static,
-        lock_step=search.lock_step,
-    )  # fmt: skip
+    return replace(search, starts=starts)
+
+
+_SAMPLE = (
+    'write {"objective": "maximize_inf_rate", "params": {"cores": {"min": 1, "max": 14}}, '
+    '"initial_values": [{"cores": 1}]}'
+)
 
 
 def _bad_value(what: str, hint: str) -> UsageError:
@@ -117,11 +128,9 @@ def _load(path: str) -> Mapping[str, object]:
     try:
         told = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            "config-syntax", f"`{quoted(path)}` is no JSON: {quoted(str(error))}", hint="see the vendor's sample files"
-        ) from None
+        raise DataError("config-syntax", f"`{quoted(path)}` is no JSON: {quoted(str(error))}", hint=_SAMPLE) from None
     if not isinstance(told, dict):
-        raise DataError("config-syntax", f"`{quoted(path)}` holds no JSON object", hint="see the vendor's sample files")
+        raise DataError("config-syntax", f"`{quoted(path)}` holds no JSON object", hint=_SAMPLE)
     return told
 
 
@@ -140,6 +149,8 @@ def _keys(told: Mapping[str, object], known: Sequence[str], where: str) -> None:
 
 
 def _objective(value: object, form: Form) -> str:
+    if value is None:
+        raise _bad_value("objective is missing", f"objectives: {', '.join(form.objectives)}")
     if not isinstance(value, str) or value not in form.objectives:
         known = ", ".join(form.objectives)
         guess = nearest(str(value), form.objectives)
@@ -165,21 +176,27 @@ def _list(value: object, where: str) -> Sequence[object]:
     return value
 
 
-def _ranges(value: object, form: Form, nsps: int) -> tuple[tuple[str, int, int], ...]:
+def _ranges(value: object, form: Form, nsps: int) -> tuple[tuple[Range, ...], tuple[str, ...]]:
+    """The ranges within the card, and a note for each that is wider: a maximum is a wish."""
     told = _object(value, form.ranges)
     _keys(told, list(form.names), form.ranges)
-    return tuple(_range(form.names[name], name, _object(told[name], f"{form.ranges}.{name}"), nsps) for name in told)
+    asked = {name: _range(form.names[name], name, _object(told[name], f"{form.ranges}.{name}"), nsps) for name in told}
+    wide = {name: of[2] for name, of in asked.items() if of[0] in _OF_CORES and of[2] > nsps}
+    why = f"the card has {nsps} NSPs"
+    notes = (f"{name} is searched up to {nsps} instead of {most}: {why}" for name, most in wide.items())
+    found = ((knob, low, nsps if name in wide else high) for name, (knob, low, high) in asked.items())
+    return tuple(found), tuple(notes)
 
 
-def _range(knob: str, name: str, told: Mapping[str, object], nsps: int) -> tuple[str, int, int]:
+def _range(knob: str, name: str, told: Mapping[str, object], nsps: int) -> Range:
     _keys(told, ["min", "max"], name)
     low, high = (_whole(told.get(end), f"{name}.{end}") for end in ("min", "max"))
     if low > high:
         raise _bad_range(f"{name} goes from {low} to {high}", "min must not exceed max")
     if knob == "batch" and any(end & (end - 1) for end in (low, high)):
         raise _bad_range(f"{name} goes from {low} to {high}", "both ends must be powers of two")
-    if knob in ("cores", "mos", "instances") and high > nsps:
-        raise _bad_range(f"{name} goes up to {high}, the card has {nsps} NSPs", f"set {name}.max to {nsps}")
+    if knob in _OF_CORES and low > nsps:
+        raise _bad_range(f"{name} begins at {low}, the card has {nsps} NSPs", f"set {name}.min to {nsps} at most")
     return knob, low, high
 
 
