@@ -304,12 +304,13 @@ def test_help_lists_the_vendor_s_flags(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_installed_program_and_the_command_are_the_same(
-    model: Path, sdk: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, sdk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     argv = words(model, "-cores", "1", "-batchsize", "1", "-instances", "1", "-compile-only")
     assert main(["model-configurator", *argv]) == 0
     assert "Compiling : compilerParams=(cores=1" in capsys.readouterr().out
     program = sdk / "scripts/qaic-model-configurator/model_configurator.py"
+    monkeypatch.setenv("QAIC_ROOT", "/nowhere")  # the installed one runs the tools beside it
     done = LocalShell().run([str(program), *argv], timeout_s=100, log=str(Path.cwd() / "log.txt"))
     assert done.code == 0
     assert "Compiling : compilerParams=(cores=1" in done.tail

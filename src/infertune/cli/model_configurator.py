@@ -116,7 +116,7 @@ def _card(qid: int, shell: Shell) -> tuple[Sdk, Device]:
             why, _, advice = only.health.partition("; ")
             raise NothingFeasible("no-device", f"no card can be used: {why}", hint=advice or "see `infertune devices`")
         there = ", ".join(known.removeprefix("qid") for known in devices)
-        raise NothingFeasible("no-device", f"there is no card {qid}", hint=f"cards: {there}")
+        raise NothingFeasible("no-device", f"there is no card {qid}", hint=f"cards of {sdk.root}: {there}")
     device = devices[name]
     if device.health != "ready":
         state, _, advice = device.health.partition(": ")

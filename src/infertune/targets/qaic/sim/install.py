@@ -44,7 +44,7 @@ import os
 import sys
 
 sys.path.append({source!r})
-os.environ.setdefault("QAIC_ROOT", os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "../..")))
+os.environ["QAIC_ROOT"] = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "../.."))
 from infertune.cli.{module} import script
 
 sys.exit(script(sys.argv))
