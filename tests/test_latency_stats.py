@@ -64,6 +64,32 @@ def test_the_table_is_the_vendor_s_to_the_printed_digit(files: list[Path], capsy
     assert capsys.readouterr().out == vendor(files)
 
 
+def test_a_file_given_twice_counts_twice_as_in_the_vendor_s(
+    files: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    twice = [files[0], *files]
+    assert script(["latency_stats_python3.py", *map(str, twice)]) == 0
+    assert capsys.readouterr().out == vendor(twice)
+
+
+@pytest.mark.parametrize("share", ["101", "-5", "0", "nan"])
+def test_a_share_that_is_none_is_told(files: list[Path], capsys: pytest.CaptureFixture[str], share: str) -> None:
+    assert script(["x", str(files[0]), "-k", share]) == 2
+    assert capsys.readouterr().err.splitlines()[0].endswith("is no share")
+
+
+def test_profiles_of_simulated_and_of_real_cards_are_not_mixed(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulated = tmp_path / "simulated-latency.txt"
+    simulated.write_text(profile(400, title=HEADING[0]))
+    for mixed in ([simulated, files[0]], [files[0], simulated]):
+        assert main(["latency-stats", *map(str, mixed)]) == 65
+        assert script(["x", *map(str, mixed)]) == 65
+        told = capsys.readouterr()
+        assert told.out == "" and told.err.count("error[profiles-mixed]") == 2
+
+
 @pytest.mark.parametrize(("rows", "scale"), [(1, 1.0), (3, 100.0), (50, 10.0)])
 def test_few_and_slow_requests_are_printed_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: int, scale: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,6 +71,10 @@ def script(argv: Sequence[str]) -> int:
 
 
 def _print_table(files: list[Path], keep_middle: float) -> None:
+    from infertune.core.errors import UsageError
+
+    if not 0 < keep_middle <= 100:
+        raise UsageError("usage", f"-k {keep_middle:g} is no share", hint="give percent: more than 0, 100 at most")
     for load in loads_of(files, keep_middle, None):
         typer.echo(vendor_text(load), nl=False)
         if load.simulated:
@@ -87,8 +91,22 @@ def loads_of(files: Sequence[Path], keep_middle: float, result: Path | None) -> 
     folders = [path for path in files if path.is_dir() and (path / NAME).is_file()]
     if folders:
         return [load for folder in folders for load in _run_folder(folder)]
-    profiles = {path: _profile(path, keep_middle) for given in files for path in _inside(given)}
+    profiles = [(path, _profile(path, keep_middle)) for given in files for path in _inside(given)]
+    _unmixed(profiles)
     return [_profiled(profiles, None if result is None else _stats(result))]
+
+
+def _unmixed(profiles: Sequence[tuple[Path, Profile]]) -> None:
+    """Raises `DataError` where profiles of simulated cards meet others."""
+    from infertune.core.errors import DataError, quoted
+
+    by = {profile.simulated: path for path, profile in profiles}
+    if len(by) > 1:
+        raise DataError(
+            "profiles-mixed",
+            f"`{quoted(str(by[True]))}` is from a simulated card, `{quoted(str(by[False]))}` is not",
+            hint="give the files of one card at a time",
+        )
 
 
 def _inside(given: Path) -> Sequence[Path]:
@@ -152,18 +170,19 @@ def _stats(path: Path) -> Stats:
         raise garbled(path, str(error)) from None
 
 
-def _profiled(profiles: Mapping[Path, Profile], stats: Stats | None) -> Load:
+def _profiled(profiles: Sequence[tuple[Path, Profile]], stats: Stats | None) -> Load:
     from infertune.report.latency import Little
     from infertune.targets.qaic.profile import TOTAL as TOTAL_US
     from infertune.targets.qaic.profile import Garbled, breakdown, combined
 
     try:
-        whole = combined(list(profiles.values()))
+        whole = combined([profile for _, profile in profiles])
     except Garbled as error:
-        raise garbled(next(iter(profiles)), str(error)) from None
+        raise garbled(profiles[0][0], str(error)) from None
     little = None
     if stats is not None:
-        asked = len(profiles) * max(1, int(whole["numInfInQueue"].max())) if "numInfInQueue" in whole.columns else 1
+        instances = len({path for path, _ in profiles})
+        asked = instances * max(1, int(whole["numInfInQueue"].max())) if "numInfInQueue" in whole.columns else 1
         rate = stats.samples_per_s / stats.batch
         little = Little(asked=asked, rate_per_s=rate, mean_ms=float(whole[TOTAL_US].mean()) / 1e3)
     return Load(
@@ -171,7 +190,7 @@ def _profiled(profiles: Mapping[Path, Profile], stats: Stats | None) -> Load:
         columns={name.removesuffix("Us"): _milliseconds(name, whole) for name in whole.times},
         phases={name: part / 1e3 for name, part in breakdown(whole).items()},
         total=TOTAL,
-        counts=tuple(map(len, profiles.values())),
+        counts=tuple(len(profile) for _, profile in profiles),
         dropped=whole.dropped,
         little=little,
         simulated=whole.simulated,
