@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -89,6 +90,16 @@ def test_a_compile_says_what_the_vendor_s_says(bench: Bench, tmp_path: Path) -> 
     assert (made.batch, made.how.cores, made.how.mos, made.how.ols) == (4, 2, 1, 2)
 
 
+DOCUMENTED = (
+    "-convert-to-quantize", "-quantization-schema=symmetric", "-quantization-schema-activations=asymmetric",
+    "-quantization-schema-constants=symmetric_with_uint8", "-quantization-calibration=KLMinimization",
+    "-percentile-calibration-value=99.9", "-enable-channelwise", "-enable-rowwise", "-num-histogram-bins=512",
+    "-use-random-input-data=gaussian", "-aic-pmu-recipe=AxiRd", "-aic-pmu-events=1,2", "-operators-supported=onnx",
+    "-mxint8-kv-cache", "-retained-state", "-split-retained-state-io", "-mdts-mos=1", "-user-tiled",
+)  # fmt: skip
+"""Flags that the vendor documents and the simulated compiler refuses."""
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -106,6 +117,8 @@ def test_a_compile_says_what_the_vendor_s_says(bench: Bench, tmp_path: Path) -> 
         (["-aic-hw-version=3.0"], "it takes 2.0, ai100"),
         (["-load-profile=p.yaml"], "not simulated"),
         (["-aic-depth-first-mem=16"], "needs -aic-enable-depth-first"),
+        *(([flag], f"{flag.partition('=')[0]} is not simulated") for flag in DOCUMENTED),
+        (["-onnx-define-symbol=batch,3", "-batchsize=8"], "-batchsize 8 contradicts -onnx-define-symbol=batch,3"),
         ([], "Undefined symbol 'batch'"),
         (["-onnx-define-symbol=batch,4", "-onnx-define-symbol=nosuch,7"], "no symbol 'nosuch'"),
     ],
@@ -125,6 +138,20 @@ def test_both_styles_of_giving_a_value_are_taken(bench: Bench, tmp_path: Path) -
     assert bench.compile(tmp_path / "a", "-onnx-define-symbol", "batch,2", "--ols", "3") == 0
 
 
+def test_flags_that_change_nothing_here_are_accepted(bench: Bench, tmp_path: Path) -> None:
+    flags = ("-num-iter=10", "-aic-num-of-instances=2", "-profiling-threads=2", "-io-crc", "-io-crc-stride=256")
+    assert bench.compile(tmp_path / "a", *BATCH4, "-batchsize=4", *flags) == 0, bench.err
+
+
+@pytest.mark.parametrize("program", [compiler, runner, query])
+def test_help_says_what_every_flag_is(bench: Bench, program: ModuleType) -> None:
+    assert bench.call(program.main, ["-h"]) == 0
+    lines = [line.strip() for line in bench.out.splitlines() if line.startswith("  -")]
+    told = {line.split(" ")[0].rstrip(","): line for line in lines}
+    assert len(lines) == len(told) == len(program.FLAGS)
+    assert all(f.says and told[f.names[0]].endswith(f.says) for f in program.FLAGS)
+
+
 def test_what_is_no_model_does_not_compile(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_text("hello")
     words = ["-aic-hw", "-convert-to-fp16", f"-m={tmp_path / 'm.onnx'}", f"-aic-binary-dir={tmp_path / 'a'}"]
@@ -141,6 +168,24 @@ def test_a_run_prints_a_result_that_adds_up(bench: Bench, program: Path) -> None
     assert stats.batch == 4
     assert 2_000_000 < stats.duration_us < 2_100_000
     assert (bench.clock.now_ns() - before) / 1e9 > 2.4
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["-D", "0:1"], ["--dev-list", "0"], ["-o", "x.raw"], ["--aic-profiling-duration", "100"],
+        ["--aic-profiling-sampling-rate", "half"], ["--aic-batch-input-directory", "x"], ["--auto-batch-input"],
+        ["--aic-batch-input-file-list", "x"], ["--aic-batch-json-input", "x"], ["--dump-input-buffers"],
+    ],
+)  # fmt: skip
+def test_what_the_runner_does_not_simulate_it_says(bench: Bench, program: Path, more: list[str]) -> None:
+    assert bench.run(program, *more) == 1
+    assert "is not simulated" in bench.err and len(bench.err.splitlines()) == 1
+
+
+def test_flags_of_the_runner_that_change_nothing_here_are_accepted(bench: Bench, program: Path) -> None:
+    flags = ["--aic-profiling-reporting-rate", "500", "--aic-batch-max-memory", "1024"]
+    assert bench.run(program, "-T", "8", "-l", "-r", "500", *flags) == 0, bench.err
 
 
 def test_iterations_are_counted_per_instance(bench: Bench, program: Path) -> None:

@@ -11,7 +11,7 @@ from infertune.targets.qaic.knobs import PROGRAM_FILE
 from infertune.targets.qaic.sim.forecast import compile_seconds
 from infertune.targets.qaic.sim.programs.container import Program, pack_program
 from infertune.targets.qaic.sim.programs.faults import Luck
-from infertune.targets.qaic.sim.programs.flags import Line, Misuse, choice, flag, single_dash
+from infertune.targets.qaic.sim.programs.flags import Line, Misuse, choice, flag, single_dash, usage
 from infertune.targets.qaic.sim.programs.networks import Network, Undefined, network
 from infertune.targets.qaic.sim.programs.world import Stop, World
 from infertune.targets.qaic.sim.setting import Options, Setting
@@ -19,61 +19,86 @@ from infertune.targets.qaic.sim.setting import Options, Setting
 NAME = "qaic-exec"
 
 _SHAPING = (
-    flag("-m -model", "text"),
-    flag("-onnx-define-symbol", "text"),
-    flag("-batchsize", "whole", low=1, high=4096),
-    flag("-stats-batchsize", "whole", low=1, high=4096),
+    flag("-m -model", "text", "the ONNX model"),
+    flag("-onnx-define-symbol", "text", "value of a symbol of the model: <symbol>,<value>; repeatable"),
+    flag("-batchsize", "whole", "batch of a model that has a fixed one", low=1, high=4096),
+    flag("-stats-batchsize", "whole", "batch that rates are counted with", low=1, high=4096),
 )
 _TARGET = (
-    flag("-aic-hw"),
-    choice("-aic-hw-version", "2.0 ai100"),
-    flag("-aic-num-cores", "whole", low=1, high=64),
-    flag("-aic-binary-dir", "text"),
-    flag("-compile-only"),
+    flag("-aic-hw", says="compile for the card; needed"),
+    choice("-aic-hw-version", "2.0 ai100", "which hardware"),
+    flag("-aic-num-cores", "whole", "NSPs of each instance (default 1)", low=1, high=64),
+    flag("-aic-binary-dir", "text", "output folder, without a program in it"),
+    flag("-compile-only", says="do not run the program afterwards (it never is here)"),
 )
 _TUNING = (
-    flag("-mos", "text"),
-    flag("-ols", "whole", low=1, high=64),
-    flag("-multicast-weights"),
-    flag("-convert-to-fp16"),
-    flag("-allocator-dealloc-delay", "whole", low=0, high=64),
-    flag("-size-split-granularity", "whole", low=512, high=2048),
-    flag("-vtcm-working-set-limit-ratio", "number", low=0, high=1),
-    flag("-aic-enable-depth-first"),
-    flag("-aic-depth-first-mem", "whole", low=8, high=32),
-    flag("-sdp-cluster-sizes", "text"),
-    flag("-use-producer-dma", "truth"),
-    flag("-combine-inputs", "truth"),
-    flag("-combine-outputs", "truth"),
-    flag("-compile-threads", "whole", low=1, high=1024),
-    flag("-execute-nodes-in-fp16", "text"),  # as -convert-to-fp16, which is needed here, does with all of them
+    flag("-mos", "text", "cores that output channels are split over at most; one number per cluster"),
+    flag("-ols", "whole", "how finely operations are cut to overlap", low=1, high=64),
+    flag("-multicast-weights", says="read weights once for all cores"),
+    flag("-convert-to-fp16", says="compute in float16; needed"),
+    flag("-allocator-dealloc-delay", "whole", "how much longer buffers live", low=0, high=64),
+    flag("-size-split-granularity", "whole", "largest tile in KiB", low=512, high=2048),
+    flag("-vtcm-working-set-limit-ratio", "number", "share of fast memory for one instruction", low=0, high=1),
+    flag("-aic-enable-depth-first", says="schedule depth first"),
+    flag("-aic-depth-first-mem", "whole", "MiB for depth-first scheduling", low=8, high=32),
+    flag("-sdp-cluster-sizes", "text", "cores of each cluster, one after the other"),
+    flag("-use-producer-dma", "truth", "start transfers from the thread that made the data"),
+    flag("-combine-inputs", "truth", "fewer buffers for inputs"),
+    flag("-combine-outputs", "truth", "fewer buffers for outputs"),
+    flag("-execute-nodes-in-fp16", "text", "taken as given: all of them are in float16"),
 )
 _TELLING = (
-    flag("-h -help"),
-    flag("-u -usage"),
-    flag("-v -vv -vvv"),
-    choice("-aic-profiling-type", "stats trace latency"),
-    flag("-aic-perf-metrics"),
-    flag("-aic-perf-warnings"),
-    flag("-time-passes"),
-    flag("-ddr-stats"),
-    flag("-stats-level", "whole", low=0, high=100),
+    flag("-h -help", says="this text"),
+    flag("-u -usage", says="this text"),
+    flag("-v -vv -vvv", says="accepted; nothing more is told"),
+    choice("-aic-profiling-type", "stats trace latency", "stats and trace: runs are measured on the card, and slower"),
+    *(
+        flag(name, says="accepted; nothing is told")
+        for name in ("-aic-perf-metrics", "-aic-perf-warnings", "-time-passes", "-ddr-stats")
+    ),
+    flag("-stats-level", "whole", "accepted; nothing is told", low=0, high=100),
 )
+_WITHOUT_EFFECT = "accepted; changes nothing here"
+_HARMLESS = (
+    flag("-compile-threads", "whole", _WITHOUT_EFFECT, low=1, high=1024),
+    flag("-num-iter", "whole", _WITHOUT_EFFECT, low=1, high=10**9),
+    flag("-aic-num-of-instances", "whole", _WITHOUT_EFFECT, low=1, high=64),
+    flag("-profiling-threads", "whole", _WITHOUT_EFFECT, low=1, high=1024),
+    flag("-io-crc", says=_WITHOUT_EFFECT),
+    flag("-io-crc-stride", "whole", _WITHOUT_EFFECT, low=1, high=10**9),
+    flag("-host-preproc", says=_WITHOUT_EFFECT),
+)
+_REFUSED = "not simulated"
+_SCHEMAS = "symmetric asymmetric symmetric_with_uint8 symmetric_with_power2_scale"
 _NOT_SIMULATED = (
-    flag("-load-profile", "text"),
-    flag("-dump-profile", "text"),
-    choice("-quantization-precision", "Int8 Int16"),
-    choice("-quantization-precision-bias", "Int8 Int32"),
-    flag("-external-quantization", "text"),
-    flag("-aic-preproc"),
-    flag("-node-precision-info", "text"),
-    flag("-keep-original-precision-for-nodes", "text"),
-    flag("-custom-IO-list-file", "text"),
-    flag("-mxfp6-matmul"),
-    flag("-mdp-load-partition-config", "text"),
-    flag("-network-specialization-config", "text"),
-)
-FLAGS = (*_SHAPING, *_TARGET, *_TUNING, *_TELLING, *_NOT_SIMULATED)
+    *(
+        flag(name, says=_REFUSED)
+        for name in (
+            "-convert-to-quantize", "-enable-channelwise", "-enable-rowwise", "-aic-preproc", "-d32-spatial-major",
+            "-mxfp6-matmul", "-mxint8-kv-cache", "-retained-state", "-split-retained-state-io", "-user-tiled",
+        )
+    ),
+    *(
+        flag(name, "text", _REFUSED)
+        for name in (
+            "-load-profile", "-dump-profile", "-external-quantization", "-use-random-input-data",
+            "-node-precision-info", "-keep-original-precision-for-nodes", "-custom-IO-list-file",
+            "-register-custom-op", "-mdp-load-partition-config", "-network-specialization-config",
+            "-aic-pmu-recipe", "-aic-pmu-events", "-operators-supported",
+        )
+    ),
+    choice("-quantization-precision", "Int8 Int16", _REFUSED),
+    choice("-quantization-precision-bias", "Int8 Int32", _REFUSED),
+    *(
+        choice(f"-quantization-schema{of}", _SCHEMAS, _REFUSED)
+        for of in ("", "-activations", "-constants")
+    ),
+    choice("-quantization-calibration", "None KLMinimization KLMinimizationV2 Percentile MSE SQNR", _REFUSED),
+    flag("-percentile-calibration-value", "number", _REFUSED, low=90, high=100),
+    flag("-num-histogram-bins", "whole", _REFUSED, low=1, high=10**6),
+    flag("-mdts-mos", "whole", _REFUSED, low=1, high=64),
+)  # fmt: skip
+FLAGS = (*_SHAPING, *_TARGET, *_TUNING, *_TELLING, *_HARMLESS, *_NOT_SIMULATED)
 COMPILER_MIB = 16  # of depth-first memory where the command line names none
 
 
@@ -81,7 +106,7 @@ def main(world: World, argv: list[str]) -> int:
     """Compile as told; the exit code."""
     line = single_dash(argv, FLAGS, NAME)
     if line.has("-h") or line.has("-u"):
-        world.say(f"USAGE: {NAME} [options]\n\nOPTIONS:\n" + "\n".join(f"  {' '.join(f.names)}" for f in FLAGS))
+        world.raw(f"USAGE: {NAME} [options]\n\nOPTIONS:\n{usage(FLAGS)}")
         return 0
     _check_line(line, world)
     how = _setting(line, world.settings.kind.nsps)

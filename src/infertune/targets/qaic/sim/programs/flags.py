@@ -18,22 +18,33 @@ class Misuse(Exception):  # noqa: N818  the message is all there is to it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flag:
-    """``names`` with their dashes, the first is what the program asks for. ``choices`` limit a text."""
+    """``names`` with their dashes, the first is what the program asks for. ``choices`` limit a text; ``says``: help."""
 
     names: tuple[str, ...]
     takes: Takes = "nothing"
     low: float = float("-inf")
     high: float = float("inf")
     choices: tuple[str, ...] = ()
-    optional_value: bool = False
+    says: str = ""
 
 
-def flag(names: str, takes: Takes = "nothing", *, low: float = float("-inf"), high: float = float("inf")) -> Flag:
-    return Flag(names=tuple(names.split()), takes=takes, low=low, high=high)
+def flag(
+    names: str, takes: Takes = "nothing", says: str = "", *, low: float = float("-inf"), high: float = float("inf")
+) -> Flag:
+    return Flag(names=tuple(names.split()), takes=takes, low=low, high=high, says=says)
 
 
-def choice(names: str, choices: str) -> Flag:
-    return Flag(names=tuple(names.split()), takes="text", choices=tuple(choices.split()))
+def choice(names: str, choices: str, says: str = "") -> Flag:
+    return Flag(names=tuple(names.split()), takes="text", choices=tuple(choices.split()), says=says)
+
+
+_VALUES = {"nothing": "", "text": " <text>", "whole": " <n>", "number": " <number>", "truth": " <0|1>"}
+
+
+def usage(flags: Sequence[Flag]) -> str:
+    """A line for each flag."""
+    heads = [", ".join(f.names) + (f" <{'|'.join(f.choices)}>" if f.choices else _VALUES[f.takes]) for f in flags]
+    return "".join(f"  {head:<44} {f.says}".rstrip() + "\n" for head, f in zip(heads, flags, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

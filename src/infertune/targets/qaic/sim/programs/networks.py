@@ -77,6 +77,8 @@ def _read(tree: Tree, path: str, symbols: Mapping[str, int], rebatched: int | No
     _complete(inputs)
     _check_known(read, symbols)
     batch = batch_of(read.proto, inputs)
+    if rebatched not in (None, batch) and (symbol := _batch_symbol(read, inputs, batch)) is not None:
+        raise Undefined(f"-batchsize {rebatched} contradicts -onnx-define-symbol={symbol},{batch}")
     return Network(
         digest=digest,
         name=os.path.basename(path),
@@ -122,6 +124,13 @@ def _check_known(read: Source, symbols: Mapping[str, int]) -> None:
     for name in symbols:
         if name not in known:
             raise Undefined(f"the model has no symbol '{name}', which -onnx-define-symbol names")
+
+
+def _batch_symbol(read: Source, inputs: tuple[TensorSpec, ...], batch: int) -> str | None:
+    """The symbol that an input's batch is bound by."""
+    ports = {port.name: port.type.tensor_type.shape.dim for port in read.proto.graph.input}
+    firsts = (ports[spec.name][0].dim_param for spec in inputs if spec.dims and spec.dims[0] == batch)
+    return next((name for name in firsts if name), None)
 
 
 def _keep(tree: Tree, read: Source, digest: str) -> None:

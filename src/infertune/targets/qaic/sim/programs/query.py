@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from infertune.targets.qaic.sim.programs.flags import Line, flag, getopt
+from infertune.targets.qaic.sim.programs.flags import Line, flag, getopt, usage
 from infertune.targets.qaic.sim.programs.tree import ERROR, READY, CardState, Load
 from infertune.targets.qaic.sim.programs.world import Stop, World
 
@@ -15,14 +15,14 @@ NAME = "qaic-util"
 UNKNOWN_CARD = 255
 IDLE_MHZ, BUSY_MHZ = 825.0, 1450.0
 FLAGS = (
-    flag("-q --query"),
-    flag("-d --aic-device-id", "whole", low=0, high=1023),
-    flag("-t --table", "whole", low=1, high=86400),
-    flag("-f --filter", "text"),
-    flag("-j --json", "text"),
-    flag("-s --soc-reset"),
-    flag("-a --acs"),
-    flag("-h --help"),
+    flag("-q --query", says="tell about the cards (the default)"),
+    flag("-d --aic-device-id", "whole", "this card only; repeatable", low=0, high=1023),
+    flag("-t --table", "whole", "a table of the cards, again after so many seconds", low=1, high=86400),
+    flag("-f --filter", "text", "cards with <field>==<value> only"),
+    flag("-j --json", "text", "write JSON into this file instead"),
+    flag("-s --soc-reset", says="reset all cards"),
+    flag("-a --acs", says="accepted; changes nothing here"),
+    flag("-h --help", says="this text"),
 )
 
 
@@ -30,7 +30,7 @@ def main(world: World, argv: list[str]) -> int:
     """Tell about the cards, or reset them; the exit code."""
     line = getopt(argv, FLAGS, NAME)
     if line.has("-h"):
-        world.say(f"Usage: {NAME} [options]\n" + "\n".join(f"  {', '.join(f.names)}" for f in FLAGS))
+        world.raw(f"Usage: {NAME} [options]\n{usage(FLAGS)}")
         return 0
     qids = [int(text) for text in line.texts("-d")] or list(world.settings.qids)
     for qid in qids:

@@ -15,7 +15,7 @@ from infertune.targets.qaic.sim.forecast import RUN_SPREAD, Forecast, run_foreca
 from infertune.targets.qaic.sim.programs import outputs, profiles
 from infertune.targets.qaic.sim.programs.container import NotAProgram, Program, read_program
 from infertune.targets.qaic.sim.programs.faults import Luck
-from infertune.targets.qaic.sim.programs.flags import Line, Misuse, choice, flag, getopt
+from infertune.targets.qaic.sim.programs.flags import Line, Misuse, choice, flag, getopt, usage
 from infertune.targets.qaic.sim.programs.queueing import activations
 from infertune.targets.qaic.sim.programs.tree import ERROR, READY, Load
 from infertune.targets.qaic.sim.programs.world import Stop, World
@@ -27,33 +27,56 @@ LOAD_S = 0.45
 """Loading and activating, and as much again per GB of weights; runs of 5 s took 5.8 to 6.7 s in the published logs."""
 OP_STATS_SLOWER = 1.10
 
-FLAGS = (
-    flag("-t --test-data", "text"),
-    flag("-d --aic-device-id --dev", "whole", low=0, high=1023),
-    flag("-i --input-file", "text"),
-    flag("-n --num-iter", "whole", low=1, high=10**9),
-    flag("--time", "number", low=0.001, high=10**6),
-    flag("-a --aic-num-of-activations", "whole", low=1, high=64),
-    flag("-S --set-size", "whole", low=1, high=4096),
-    flag("-T --aic-threads-per-queue", "whole", low=1, high=64),
-    flag("-l --live-reporting"),
-    flag("-r --live-reporting-period", "whole", low=1, high=10**6),
-    flag("-s --stats"),
-    choice("-p --pre-post-processing", "on off"),
-    choice("--aic-profiling-type --aic-profiling-format", "stats trace latency trace_stream latency_stream"),
-    flag("--aic-profiling-start-iter", "whole", low=0, high=10**9),
-    flag("--aic-profiling-start-delay", "whole", low=0, high=10**9),
-    flag("--aic-profiling-num-samples", "whole", low=1, high=10**9),
-    flag("--aic-profiling-out-dir", "text"),
-    flag("--write-output-start-iter", "whole", low=0, high=10**9),
-    flag("--write-output-num-samples", "whole", low=1, high=10**9),
-    flag("--write-output-dir", "text"),
-    flag("--submit-timeout", "whole", low=0, high=10**9),
-    flag("--submit-retry-count", "whole", low=0, high=10**6),
-    flag("--unbound-random"),
-    flag("-v --verbose"),
-    flag("-h --help"),
+_LOAD = (
+    flag("-t --test-data", "text", "folder of the compiled program; needed"),
+    flag("-d --aic-device-id --dev", "whole", "card (default 0)", low=0, high=1023),
+    flag("-i --input-file", "text", "raw file of an input, in the model's order; repeatable (random without)"),
+    flag("-n --num-iter", "whole", "requests of each activation (default 40)", low=1, high=10**9),
+    flag("--time", "number", "seconds to run instead", low=0.001, high=10**6),
+    flag("-a --aic-num-of-activations", "whole", "instances (default 1)", low=1, high=64),
+    flag("-S --set-size", "whole", "requests queued at each instance (default 10)", low=1, high=4096),
 )
+_PROFILING = (
+    choice(
+        "--aic-profiling-type --aic-profiling-format", "stats trace latency trace_stream latency_stream",
+        "what to profile; repeatable",
+    ),
+    flag("--aic-profiling-start-iter", "whole", "first request of each profile (default 0)", low=0, high=10**9),
+    flag("--aic-profiling-num-samples", "whole", "requests in each profile (default 1)", low=1, high=10**9),
+    flag("--aic-profiling-out-dir", "text", "folder of the profiles; must exist"),
+    flag("--write-output-start-iter", "whole", "first request with outputs written (default 0)", low=0, high=10**9),
+    flag("--write-output-num-samples", "whole", "requests with outputs written (default 1)", low=1, high=10**9),
+    flag("--write-output-dir", "text", "folder of the outputs; must exist"),
+    flag("-h --help", says="this text"),
+)  # fmt: skip
+_WITHOUT_EFFECT = "accepted; changes nothing here"
+_HARMLESS = (
+    flag("-T --aic-threads-per-queue", "whole", _WITHOUT_EFFECT, low=1, high=64),
+    flag("-l --live-reporting", says=_WITHOUT_EFFECT),
+    flag("-r --live-reporting-period", "whole", _WITHOUT_EFFECT, low=1, high=10**6),
+    flag("-s --stats", says=_WITHOUT_EFFECT),
+    choice("-p --pre-post-processing", "on off", _WITHOUT_EFFECT),
+    flag("--aic-profiling-start-delay", "whole", _WITHOUT_EFFECT, low=0, high=10**9),
+    choice("--aic-profiling-reporting-rate", "500 1000 2000 4000", _WITHOUT_EFFECT),
+    flag("--aic-batch-max-memory", "whole", _WITHOUT_EFFECT, low=1, high=10**6),
+    flag("--submit-timeout", "whole", _WITHOUT_EFFECT, low=0, high=10**9),
+    flag("--submit-retry-count", "whole", _WITHOUT_EFFECT, low=0, high=10**6),
+    flag("--unbound-random", says=_WITHOUT_EFFECT),
+    flag("-v --verbose", says=_WITHOUT_EFFECT),
+)
+_REFUSED = "not simulated"
+_NOT_SIMULATED = (
+    flag("-D --dev-list", "text", f"{_REFUSED}; -d names one card"),
+    flag("-o --output-file", "text", f"{_REFUSED}; --write-output-dir writes outputs"),
+    flag("--aic-profiling-duration", "whole", f"{_REFUSED}; --aic-profiling-num-samples limits profiles"),
+    choice("--aic-profiling-sampling-rate", "full half fourth eighth sixteenth", f"{_REFUSED}; all requests are told"),
+    flag("--aic-batch-input-directory", "text", f"{_REFUSED}; -i names inputs"),
+    flag("--aic-batch-input-file-list", "text", f"{_REFUSED}; -i names inputs"),
+    flag("--aic-batch-json-input", "text", f"{_REFUSED}; -i names inputs"),
+    flag("--auto-batch-input", says=f"{_REFUSED}; inputs hold a whole batch"),
+    flag("--dump-input-buffers", says=_REFUSED),
+)
+FLAGS = (*_LOAD, *_PROFILING, *_HARMLESS, *_NOT_SIMULATED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +96,10 @@ def main(world: World, argv: list[str]) -> int:
     """Run as told; the exit code."""
     line = getopt(_separated(argv), FLAGS, NAME)
     if line.has("-h"):
-        world.say(f"Usage: {NAME} [options]\n" + "\n".join(f"  {', '.join(f.names)}" for f in FLAGS))
+        world.raw(f"Usage: {NAME} [options]\n{usage(FLAGS)}")
         return 0
+    if refused := next((f for f in _NOT_SIMULATED if line.has(f.names[0])), None):
+        raise Stop(f"Error: {refused.names[-1]} is {refused.says}")
     run = _prepared(world, line)
     how = replace(run.program.how, instances=run.instances, set_size=run.set_size)
     ideal = run_forecast(run.program.workload, world.settings.card, how)
