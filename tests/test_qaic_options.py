@@ -68,6 +68,8 @@ def test_nodes_in_float16_reach_the_compiler(model: Path, tools: Noting) -> None
     [
         (["-convert-to-fp16", "-device-processing"], "-aic-preproc"),
         (["-quantization-precision", "Int16", "-external-quantization", "p.yaml"], "-quantization-precision"),
+        (["-convert-to-fp16", "-no-quant", "-num-histogram-bins=256"], "-num-histogram-bins"),
+        (["-convert-to-fp16", "-d32-spatial-major"], "-d32-spatial-major"),
     ],
 )
 def test_what_a_real_compiler_takes_is_passed_on_and_the_simulated_one_says_that_it_cannot(
@@ -91,6 +93,10 @@ def test_what_a_real_compiler_takes_is_passed_on_and_the_simulated_one_says_that
     [
         ("-convert-to-fp16 -quantization-precision Int8", "exclude each other"),
         ("-quantization-precision Int8", "needs a profile"),
+        ("-quantization-precision Int8 -no-quant", "exclude each other"),
+        ("-convert-to-fp16 -quant-num-inputs 8", "not supported by infertune yet because it makes no profile"),
+        ("-convert-to-fp16 -input-list-generate -image-dir x", "not supported by infertune yet because"),
+        ("-convert-to-fp16 -qdrive", "cards of this host alone"),
         ("-quantization-precision Int4", "it takes Int8, Int16"),
         ("-convert-to-fp16 -external-quantization p.yaml", "needs -quantization-precision"),
         ("-quantization-precision Int8 -external-quantization none.yaml", "no file `none.yaml`"),
@@ -108,8 +114,18 @@ def test_options_that_do_not_go_together_are_told(
     monkeypatch.chdir(tmp_path)
     Path("p.yaml").write_text("ranges")
     with pytest.raises(InfertuneError) as caught:
-        parse_request(["m.onnx", "onnx", "-cores", "1", *more.split()])
+        parse_request(["m.onnx", "onnx", "-config=s.json" if "vendor" in more else "-cores=1", *more.split()])
     assert says in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_flags_that_no_knob_spells_reach_the_compiler_as_they_are() -> None:
+    flags = (
+        "-quantization-precision-bias=Int32", "-quantization-schema-activations=symmetric",
+        "-quantization-schema-constants=asymmetric", "-quantization-calibration=Percentile",
+        "-percentile-calibration-value=99.9", "-num-histogram-bins=512", "-keep-original-precision-for-nodes=a,b",
+        "-d32-spatial-major", "-register-custom-op=op.yaml",
+    )  # fmt: skip
+    assert parsed(*flags).passed == flags
 
 
 # ---------------------------------------------------------------- to the search

@@ -65,10 +65,11 @@ def configure(argv: Sequence[str], shell: Shell | None = None) -> None:
     from infertune.edge.files import ensure_folder
     from infertune.edge.shell import LocalShell
     from infertune.targets.qaic.configurator.request import FLAGS, parse_request
+    from infertune.targets.qaic.sim.programs.flags import usage
 
     request = parse_request(argv[1:])
     if request is None:
-        typer.echo(f"usage: {argv[0]} MODEL.onnx onnx [flags]\n" + "\n".join(f"  {' '.join(f.names)}" for f in FLAGS))
+        typer.echo(f"usage: {argv[0]} MODEL.onnx onnx [flags]\n{usage(FLAGS)}", nl=False)
         return
     folder = ensure_folder(Path(request.output), "the output folder")
     with open(folder / "model_configurator.log", "w") as file:
@@ -210,6 +211,7 @@ def _shop(
         form_b=newer,
         requests=request.requests,
         feeding=request.feeding,
+        passed=request.passed,
         record=record,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from infertune.core.errors import DataError, NotFoundError, quoted
@@ -31,13 +32,17 @@ def compile_program(job: BuildJob, shell: Shell) -> Saved:
     return Saved(files=(*files, LOG), facts=facts(compiler=os.path.basename(sdk.compiler), sdk=sdk.version))
 
 
-def compile_into(sdk: Sdk, shell: Shell, model: Model, point: Point, into: str, log: str) -> float:
+def compile_into(
+    sdk: Sdk, shell: Shell, model: Model, point: Point, into: str, log: str, more: Sequence[str] = ()
+) -> float:
     """Compile into the folder ``into``, which must not be there yet; the seconds that it took.
+
+    ``more``: words for the compiler beside the point's.
 
     Raises `CandidateFailed`: kind ``compiler``, ``memory`` (of the host), ``timeout`` or ``output`` (no program).
     """
     check_files(point)
-    argv = tools.compile_argv(sdk, model, point, into)
+    argv = [*tools.compile_argv(sdk, model, point, into), *more]
     done = start(shell, argv, timeout_s=TIMEOUT_S, log=log, folder=os.path.dirname(log))
     text = output_of(log, done)
     if done.timed_out:

@@ -18,15 +18,45 @@ from infertune.targets.qaic.sim.programs.flags import Line, choice, flag
 
 MOST_CLUSTERED = 16
 """NSPs of the largest card that a program runs on."""
+_SCHEMAS = "symmetric asymmetric symmetric_with_uint8 symmetric_with_power2_scale"
+PASSED = (
+    choice("-quantization-precision-bias", "Int8 Int32", "to the compiler"),
+    choice("-quantization-schema-activations", _SCHEMAS, "to the compiler"),
+    choice("-quantization-schema-constants", _SCHEMAS, "to the compiler"),
+    choice("-quantization-calibration", "None KLMinimization KLMinimizationV2 Percentile MSE SQNR", "to the compiler"),
+    flag("-percentile-calibration-value", "number", "to the compiler", low=90, high=100),
+    flag("-num-histogram-bins", "whole", "to the compiler", low=1, high=10**6),
+    flag("-keep-original-precision-for-nodes", "text", "to the compiler"),
+    flag("-d32-spatial-major", says="to the compiler"),
+    flag("-register-custom-op", "text", "to the compiler"),
+)
+"""Flags that no knob spells: the compiler gets them as they are."""
+_PROFILES = "it makes no profile of value ranges; give one made before by -external-quantization"
+_INPUTS = "it generates no input files; name raw ones by -input-list-file or -load-pre-gen-files"
+REFUSED = {
+    flag("-quant-profile-threads", "whole", "not supported"): _PROFILES,
+    flag("-quant-num-inputs", "whole", "not supported"): _PROFILES,
+    flag("-input-list-generate", says="not supported"): _INPUTS,
+    flag("-image-dir", "text", "not supported"): _INPUTS,
+    flag("-height", "whole", "not supported"): _INPUTS,
+    flag("-width", "whole", "not supported"): _INPUTS,
+    flag("-image-type", "text", "not supported"): _INPUTS,
+    flag("-reuse-single-file", says="not supported"): _INPUTS,
+    flag("-qdrive", says="not supported"): "it uses cards of this host alone; run it on the host of the card",
+}
+"""Documented flags -> why infertune does not take them; and what to do instead."""
 FLAGS = (
-    choice("-quantization-precision", "Int8 Int16"),
-    flag("-external-quantization", "text"),
-    flag("-execute-nodes-in-fp16", "text"),
-    flag("-device-processing"),
-    flag("-input-list-file", "text"),
-    flag("-load-pre-gen-files", "text"),
-    flag("-enable-single-device-partitioning"),
-    flag("-test-depth-first-search"),
+    choice("-quantization-precision", "Int8 Int16", "compute in integers, by a profile made before"),
+    flag("-no-quant", says="compute in floating point, as without -quantization-precision"),
+    flag("-external-quantization", "text", "the profile of value ranges"),
+    flag("-execute-nodes-in-fp16", "text", "operations that stay in float16: A,B"),
+    flag("-device-processing", says="transform inputs and outputs on the card"),
+    flag("-input-list-file", "text", "raw input files of every run, for one batch"),
+    flag("-load-pre-gen-files", "text", "JSON of inputs and profiles by batch"),
+    flag("-enable-single-device-partitioning", says="search instances of two clusters of cores too"),
+    flag("-test-depth-first-search", says="search depth-first memory of 8, 16 and 32 MiB too"),
+    *PASSED,
+    *REFUSED,
 )
 PRE_GENERATED = '{"8": {"inputs": ["a.raw"], "profile": "p.yaml"}, ...}'
 """The form of ``-load-pre-gen-files``: batch -> what was made for it. The vendor's own is not published."""
@@ -80,8 +110,20 @@ def arithmetic(line: Line) -> dict[str, Value]:
     return fixed
 
 
+def passed(line: Line) -> tuple[str, ...]:
+    """Words for the compiler. Raises `UsageError` for flags that infertune does not take."""
+    for refused, why in REFUSED.items():
+        if line.has(refused.names[0]):
+            because, hint = why.split("; ")
+            raise _usage(f"{refused.names[0]} is not supported by infertune yet because {because}", hint)
+    given = ((f.names[0], value) for f in PASSED for value in line.texts(f.names[0]))
+    return tuple(f"{name}={value}" if value else name for name, value in given)
+
+
 def _precision(line: Line) -> str:
     quantised = line.text("-quantization-precision").lower()
+    if quantised and line.has("-no-quant"):
+        raise _usage("-quantization-precision and -no-quant exclude each other", "leave one of them out")
     if quantised and line.has("-convert-to-fp16"):
         raise _usage(
             "-quantization-precision and -convert-to-fp16 exclude each other",

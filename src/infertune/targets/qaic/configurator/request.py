@@ -31,33 +31,52 @@ LISTS: Mapping[str, str] = {
 }
 """Flags whose values a brute-force search combines -> knobs."""
 
-_SWITCHES = (
-    "-multicast-weights", "-convert-to-fp16", "-enable-depth-first", "-compile-only", "-retain-binaries",
-    "-list-configs", "-h -help",
-)  # fmt: skip
+_SWITCHES = {
+    "-multicast-weights": "read weights once for all cores of an instance",
+    "-convert-to-fp16": "compute in float16; needed unless -quantization-precision is given",
+    "-enable-depth-first": "schedule depth first",
+    "-compile-only": "compile, run nothing, keep the binaries",
+    "-retain-binaries": "keep the binaries",
+    "-list-configs": "list what lists combine to",
+    "-h -help": "this text",
+}
+_IN_LISTS = {
+    "-cores": "NSPs of an instance: 1-4,8",
+    "-mos": "cores that output channels are split over at most",
+    "-ols": "how finely operations are cut to overlap",
+    "-batchsize": "samples in a request",
+    "-instances": "instances side by side",
+    "-dealloc-dly": "how much longer buffers live",
+    "-split-size": "largest tile in KiB",
+    "-limit-vtcm-percent": "percent of fast memory for one instruction",
+    "-depth-first-mem": "MiB for depth-first scheduling",
+}
 FLAGS: tuple[Flag, ...] = (
-    *(flag(names) for names in _SWITCHES),
-    *(flag(name, "text") for name in LISTS),
-    flag("-model", "text"),
-    flag("-optimized-config-search -config", "text"),
-    flag("-onnx-define-symbol", "text"),
-    flag("-onnx-define-symbol-batch-size", "text"),
-    flag("-set-size", "whole", low=1, high=256),
-    flag("-search-set-size", "whole", low=1, high=256),
-    flag("-time", "whole", low=1, high=3600),
-    flag("-device-id", "whole", low=0, high=1023),
-    flag("-max-compilation-threads -max-parallel-compilations", "whole", low=1, high=1024),
-    flag("-load-configs", "text"),
-    flag("-save-config", "text"),
-    flag("-output-dir", "text"),
-    choice("-search", "auto vendor"),
-    flag("-combine-inputs", "truth"),
-    flag("-combine-outputs", "truth"),
-    flag("-stats-batchsize", "whole", low=1, high=4096),
-    flag("-node-precision-info", "text"),
-    flag("-iter", "whole", low=1, high=10**7),
+    *(flag(names, says=says) for names, says in _SWITCHES.items()),
+    *(flag(name, "text", f"list: {_IN_LISTS[name]}") for name in LISTS),
+    flag("-model", "text", "the ONNX model, unless it is named first"),
+    flag("-optimized-config-search -config", "text", "JSON of a search"),
+    flag("-onnx-define-symbol", "text", "value of a symbol of the model: <symbol>,<value>; repeatable"),
+    flag("-onnx-define-symbol-batch-size", "text", "the symbol of the model's batch"),
+    flag("-set-size", "whole", "requests queued at each instance (default 10)", low=1, high=256),
+    flag("-search-set-size", "whole", "the same, in the newer generation", low=1, high=256),
+    flag("-time", "whole", "seconds of every run (default 5)", low=1, high=3600),
+    flag("-device-id", "whole", "card (default 0)", low=0, high=1023),
+    flag(
+        "-max-compilation-threads -max-parallel-compilations", "whole", "compiles at a time (default 8)",
+        low=1, high=1024,
+    ),
+    flag("-load-configs", "text", "CSV of configurations to run"),
+    flag("-save-config", "text", "write the configurations into this CSV"),
+    flag("-output-dir", "text", "output folder (default model_configurator_output)"),
+    choice("-search", "auto vendor", "infertune's own search (auto) or the vendor's"),
+    flag("-combine-inputs", "truth", "fewer buffers for inputs"),
+    flag("-combine-outputs", "truth", "fewer buffers for outputs"),
+    flag("-stats-batchsize", "whole", "accepted; rates count the samples of each batch", low=1, high=4096),
+    flag("-node-precision-info", "text", "file of nodes' precisions, to the compiler"),
+    flag("-iter", "whole", "requests per instance in every run, instead of -time", low=1, high=10**7),
     *given.FLAGS,
-)
+)  # fmt: skip
 _MODEL_TYPES = ("onnx",)
 
 
@@ -67,7 +86,8 @@ class Request:
 
     ``lists``: knob -> values of a brute-force search; ``fixed``: knobs that every point has; ``added``: knob -> values
     that options add to either search. ``config`` is the path of a search's JSON. ``search``: ``auto`` (infertune's own)
-    or ``vendor``. ``requests``: per instance in every run, where that was asked for instead of ``seconds``.
+    or ``vendor``. ``passed``: words for every compile. ``requests``: per instance in every run, where that was asked
+    for instead of ``seconds``.
     """
 
     argv: tuple[str, ...]
@@ -79,6 +99,7 @@ class Request:
     fixed: tuple[tuple[str, Value], ...]
     added: tuple[tuple[str, tuple[Value, ...]], ...]
     feeding: given.Feeding
+    passed: tuple[str, ...]
     set_size: int
     seconds: int
     requests: int | None
@@ -98,7 +119,7 @@ def parse_request(argv: Sequence[str]) -> Request | None:
     try:
         line = single_dash(separated(argv), FLAGS, NAME)
     except Misuse as misuse:
-        raise UsageError("usage", str(misuse), hint=f"flags: {', '.join(f.names[0] for f in FLAGS)}") from None
+        raise UsageError("usage", str(misuse), hint="-h tells every flag in a line") from None
     return None if line.has("-h") else _request(line, argv)
 
 
@@ -126,6 +147,7 @@ def _request(line: Line, argv: Sequence[str]) -> Request:
         fixed=tuple(sorted(_fixed(line).items())),
         added=tuple(sorted(_added(line).items())),
         feeding=given.feeding(line),
+        passed=given.passed(line),
         set_size=line.whole("-search-set-size", line.whole("-set-size", VENDOR_SET_SIZE)),
         seconds=line.whole("-time", DEFAULT_SECONDS),
         requests=_requests(line),

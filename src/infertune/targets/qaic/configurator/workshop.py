@@ -35,7 +35,8 @@ class Workshop:
     """``say`` writes a line of the log; ``threads`` compiles run at a time, by ``crew``; ``seconds`` per run.
 
     ``folder`` holds the binaries; a binary serves every number of instances and set size. ``requests``: per instance
-    and run instead of ``seconds``; ``feeding``: the runs' inputs. ``record`` is told of all trials when one changes.
+    and run instead of ``seconds``; ``feeding``: the runs' inputs; ``passed``: further words for the compiler.
+    ``record`` is told of all trials when one changes.
     """
 
     sdk: Sdk
@@ -51,6 +52,7 @@ class Workshop:
     form_b: bool = False
     requests: int | None = None
     feeding: Feeding = field(default_factory=Feeding)
+    passed: Sequence[str] = ()
     record: Callable[[Mapping[Point, Trial]], None] = lambda trials: None
     trials: dict[Point, Trial] = field(default_factory=dict)
     binaries: dict[tuple[tuple[str, object], ...], Future[Compiled]] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class Workshop:
         path = self.path(point)
         shutil.rmtree(path, ignore_errors=True)  # an earlier command's: of another model perhaps, or not whole
         try:
-            seconds = compile_into(self.sdk, self.shell, self.model, point, path, f"{path}.log")
+            seconds = compile_into(self.sdk, self.shell, self.model, point, path, f"{path}.log", self.passed)
         except CandidateFailed as error:
             return error.failed
         return Artifact(key=binary_folder(point), path=path, size_bytes=0, build_s=seconds)

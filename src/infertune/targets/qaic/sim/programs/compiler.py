@@ -71,6 +71,7 @@ _HARMLESS = (
 _REFUSED = "not simulated"
 _SCHEMAS = "symmetric asymmetric symmetric_with_uint8 symmetric_with_power2_scale"
 _NOT_SIMULATED = (
+    choice("-quantization-precision", "Int8 Int16", _REFUSED),
     *(
         flag(name, says=_REFUSED)
         for name in (
@@ -87,7 +88,6 @@ _NOT_SIMULATED = (
             "-aic-pmu-recipe", "-aic-pmu-events", "-operators-supported",
         )
     ),
-    choice("-quantization-precision", "Int8 Int16", _REFUSED),
     choice("-quantization-precision-bias", "Int8 Int32", _REFUSED),
     *(
         choice(f"-quantization-schema{of}", _SCHEMAS, _REFUSED)
