@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from infertune.build.cache import ArtifactCache
+from infertune.build.pool import crowded_out
 from infertune.core import audit, stats
 from infertune.core.goal import parse_goal
 from infertune.core.records import (
     BuildJob,
+    Built,
     Device,
     ExportJob,
     Failed,
@@ -23,7 +26,7 @@ from infertune.core.records import (
     Model,
     Plan,
 )
-from infertune.core.seams import CandidateFailed
+from infertune.core.seams import CandidateFailed, Done
 from infertune.core.space import Point, Value
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.shell import LocalShell
@@ -209,6 +212,39 @@ def test_the_bundle_holds_the_exact_commands(model: Model, artifact: str, tmp_pa
     assert config["commands"]["run"][1:5] == ["--test-data", "./program", "-d", "0"]
     assert "-aic-num-cores=2" in (tmp_path / "compile.sh").read_text()
     assert config["files"] == ["program/programqpc.bin"]
+
+
+class Ending:
+    """`seams.Shell` whose programs print a text and end with a code."""
+
+    def __init__(self, code: int, text: str) -> None:
+        self._code, self._text = code, text
+
+    def run(self, argv: Sequence[str], *, log: str, **rest: object) -> Done:
+        Path(log).write_text(self._text)
+        return Done(code=self._code, timed_out=False, tail=self._text, wall_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "kind", "crowded"),
+    [
+        (-9, "Reading ONNX Model\n", "memory", True),
+        (137, "Killed\n", "memory", True),
+        (1, "Error: Cannot allocate memory\n", "memory", True),
+        (1, "Error: Out of device memory: the network does not fit into DRAM\n", "compiler", False),
+    ],
+)
+def test_a_compiler_that_the_host_s_memory_ended_may_be_tried_again_and_a_full_card_not(
+    model: Model, tmp_path: Path, code: int, text: str, kind: str, crowded: bool
+) -> None:
+    point, cache = point_of(model), ArtifactCache(tmp_path / "cache")
+    with pytest.raises(CandidateFailed) as caught:
+        QAIC.build(BuildJob(model=model, point=point, into=str(tmp_path)), Ending(code, text))
+    failed = caught.value.failed
+    cache.publish_failure("0" * 32, failed)
+    assert failed.kind == kind
+    assert crowded_out(Built(point=point, outcome=failed, wall_s=1.0), 2) == crowded
+    assert (cache.find("0" * 32) is None) == crowded
 
 
 def failure_of(fault: str, monkeypatch: pytest.MonkeyPatch, work: object) -> Failed:

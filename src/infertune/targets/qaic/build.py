@@ -18,6 +18,8 @@ from infertune.targets.qaic.sdk import Sdk, find_sdk
 from infertune.targets.qaic.start import start
 
 TIMEOUT_S = 840.0
+KILLED = (-9, 128 + 9)
+"""How a program that the system killed ended, itself or below a script."""
 LOG = "compile.log"
 PROGRAM_FOLDER = "program"
 DIGEST_DIGITS = 12
@@ -47,6 +49,10 @@ def compile_into(
     text = output_of(log, done)
     if done.timed_out:
         raise _failed("timeout", f"not compiled within {TIMEOUT_S:.0f} s", done.tail)
+    if done.code in KILLED:
+        raise _failed("memory", "the system killed the compiler, most likely as the host ran out of memory", done.tail)
+    if done.code != 0 and (line := parse.too_large(text)) is not None:
+        raise _failed("compiler", f"the program does not fit into the card's memory: {quoted(line)}", done.tail)
     if done.code != 0:
         kind, message = parse.failure(text, "compiler", f"the compiler ended with exit code {done.code}")
         raise _failed(kind, message, done.tail)

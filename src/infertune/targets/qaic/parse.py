@@ -77,6 +77,15 @@ _FAILURES: Sequence[tuple[FailureKind, str, str]] = (
 )
 
 
+_TOO_LARGE = re.compile(r"out of (device|dram) memory|insufficient (device |dram )memory", re.IGNORECASE)
+
+
+def too_large(text: str) -> str | None:
+    """The line in which a compiler says that the card's memory cannot hold the program."""
+    match = _TOO_LARGE.search(text)
+    return None if match is None else _line_of(text, match.start())
+
+
 def failure(text: str, otherwise: FailureKind, what: str) -> tuple[FailureKind, str]:
     """(kind, message) of a run that failed, from what it printed. The vendor's exact words are not published, so any
     of the usual ones count; ``otherwise`` and ``what`` are for output that says nothing of these."""
