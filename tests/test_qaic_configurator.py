@@ -74,7 +74,7 @@ def test_brute_force_measures_every_legal_combination(model: Path, capsys: pytes
         ("1", "compiler-default", "2"), ("2", "[2]", "2"), ("2", "compiler-default", "2"),
     }  # fmt: skip
     assert all(float(r["infPerSec"]) > 0 and r["simulated"] == "yes" for r in rows)
-    assert "Simulated card" in told
+    assert "Simulated card" in told and told.rstrip().splitlines()[-2].endswith(" points on a simulated card")
     assert "No combination has mos 4: " in told and "mos 2:" not in told
     assert "ols=compiler-default" in told and "ols=0" not in told
     (row,) = parse_log(told).results

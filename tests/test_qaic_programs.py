@@ -19,7 +19,7 @@ from infertune.core.errors import CreateError, UsageError
 from infertune.targets.qaic.parse import parse_cards, parse_stats, written_files
 from infertune.targets.qaic.profile import parse_profile
 from infertune.targets.qaic.sim.install import install
-from infertune.targets.qaic.sim.programs import compiler, query, runner
+from infertune.targets.qaic.sim.programs import compiler, profiles, query, runner
 from infertune.targets.qaic.sim.programs.container import NotAProgram, pack, read_program, unpack
 from infertune.targets.qaic.sim.programs.faults import parse_faults
 from infertune.targets.qaic.sim.programs.tree import Load, Tree
@@ -163,7 +163,7 @@ def test_a_run_prints_a_result_that_adds_up(bench: Bench, program: Path) -> None
     before = bench.clock.now_ns()
     assert bench.run(program, "-a", "3", "-S4", "--time=2") == 0
     lines = bench.out.splitlines()
-    assert lines[:2] == ["Using bounded random inputs", " ---- Stats ----"]
+    assert lines[:3] == ["Using bounded random inputs", profiles.MARK, " ---- Stats ----"]
     stats = parse_stats(bench.out)
     assert stats.batch == 4
     assert 2_000_000 < stats.duration_us < 2_100_000
@@ -229,10 +229,13 @@ def test_an_older_profile_is_deleted_first(bench: Bench, program: Path, tmp_path
 def test_traces_are_made_for_chrome(bench: Bench, program: Path, tmp_path: Path) -> None:
     words = ["--aic-profiling-type", "trace", "--aic-profiling-type", "stats", "--aic-profiling-out-dir", str(tmp_path)]
     assert bench.run(program, *words, "-n", "20", "--aic-profiling-num-samples", "5") == 0
-    events = json.loads((tmp_path / "aic-profiling-program-0-trace.json").read_text())["traceEvents"]
+    trace = json.loads((tmp_path / "aic-profiling-program-0-trace.json").read_text())
+    events = trace["traceEvents"]
+    assert trace["otherData"]["simulated"] == "true"
     assert len(events) == 10
     assert {e["ph"] for e in events} == {"X"}
-    assert "ExecTimeUs" in (tmp_path / "aic-profiling-program-0-activation-0-inf-0.txt").read_text()
+    summary = (tmp_path / "aic-profiling-program-0-activation-0-inf-0.txt").read_text()
+    assert summary.startswith("Simulated card: ") and "ExecTimeUs" in summary
 
 
 def test_op_stats_tell_how_long_the_card_computes_however_many_requests_wait(bench: Bench, tmp_path: Path) -> None:

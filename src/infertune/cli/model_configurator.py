@@ -304,7 +304,8 @@ def _tell(shop: Workshop, rows: Sequence[Row], say: Callable[[str], None]) -> No
     table = result_table(rows, unit, set_sizes=shop.form_b, options=options)
     for stream in (sys.stdout, getattr(say, "file", sys.stdout)):
         stream.write(table + "\n")
-    say(f"Compiled {shop.compiled()} binaries, measured {len(shop.trials)} points")
+    simulated = " on a simulated card" if shop.sdk.simulated else ""
+    say(f"Compiled {shop.compiled()} binaries, measured {len(shop.trials)} points{simulated}")
 
 
 def _nothing(shop: Workshop, done: str) -> NothingFeasible:

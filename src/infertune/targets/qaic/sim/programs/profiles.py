@@ -13,6 +13,7 @@ from infertune.targets.qaic.profile import SIMULATED, render
 from infertune.targets.qaic.sim.forecast import Forecast
 from infertune.targets.qaic.sim.programs.queueing import Floats, Requests, executing, phases
 
+MARK = "Simulated card: nothing below was measured on hardware"
 HEADING = (f"Latency profile {SIMULATED}", "Times in microseconds", "One line per inference", "")
 WAITING = 0.06
 OUTPUT_WAIT_US = 0.141
@@ -74,7 +75,7 @@ def _file(wanted: Wanted, kind: str, number: int, one: Activation) -> tuple[str,
         return f"{start}-trace.json", _trace(wanted, number, one)
     if kind == "stats":
         path = f"{start}-activation-{number}-inf-{wanted.start}.txt"
-        return path, device_performance(one.executing[wanted.kept])
+        return path, f"{MARK}\n{device_performance(one.executing[wanted.kept])}"
     text = render(*_latency(wanted, one), HEADING)
     return f"{start}-latency.txt", text[:-7] if wanted.cut else text
 
@@ -115,7 +116,9 @@ def _trace(wanted: Wanted, number: int, one: Activation) -> str:
     for place, (sent, done, execution) in list(enumerate(steps))[wanted.kept]:
         events.append(_event("inference", number, f"host {place % wanted.set_size}", sent, done - sent))
         events.append(_event("execute", number, "device", done - execution, execution))
-    return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"})
+    return json.dumps(
+        {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"simulated": "true", "note": MARK}}
+    )
 
 
 def _event(name: str, process: int, thread: str, start: float, length: float) -> dict[str, str | int | float]:

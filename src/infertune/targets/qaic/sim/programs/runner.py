@@ -214,6 +214,7 @@ def slowed(run: Run, ideal: Forecast, seed: int, rng: np.random.Generator) -> Fo
 
 
 def _report(world: World, run: Run, count: int, duration_us: int) -> None:
+    world.say(profiles.MARK)
     world.say(" ---- Stats ----")
     batch = run.program.batch
     line = f"InferenceCnt {count} TotalDuration {duration_us}us BatchSize {batch} Inf/Sec "
