@@ -343,4 +343,4 @@ def test_an_sdk_that_cannot_be_used_is_told_as_a_device_that_is_not_ready(
     monkeypatch.setenv("QAIC_ROOT", str(tmp_path))
     (found,) = devices()
     assert says in found.health
-    assert found.units == 0
+    assert (found.units, found.simulated, found.precisions) == (0, True, ("f16",))

@@ -10,7 +10,7 @@ from infertune.core.records import Device, Named, facts
 from infertune.core.seams import Done, Shell
 from infertune.targets.qaic import parse, tools
 from infertune.targets.qaic.profile import Garbled
-from infertune.targets.qaic.sdk import Sdk, find_sdk, present, simulation
+from infertune.targets.qaic.sdk import MARKER, Sdk, asked_root, find_sdk, present, simulation
 from infertune.targets.qaic.start import start
 
 QUERY_S = 60.0
@@ -137,7 +137,9 @@ def _shown(value: float | None) -> str | None:
 
 
 def _unusable(why: str) -> Device:
+    simulated = Path(asked_root(), MARKER).is_file()
+    precisions = SIMULATED_PRECISIONS if simulated else PRECISIONS
     return Device(
-        name="qid", target="qaic", title="Cloud AI 100", units=0, memory_bytes=0, precisions=PRECISIONS, versions=(),
-        health=why,
+        name="qid", target="qaic", title="Cloud AI 100", units=0, memory_bytes=0, precisions=precisions, versions=(),
+        health=why, simulated=simulated,
     )  # fmt: skip
