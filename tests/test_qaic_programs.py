@@ -143,6 +143,23 @@ def test_flags_that_change_nothing_here_are_accepted(bench: Bench, tmp_path: Pat
     assert bench.compile(tmp_path / "a", *BATCH4, "-batchsize=4", *flags) == 0, bench.err
 
 
+def test_a_table_of_the_cards_is_printed_until_somebody_interrupts(bench: Bench) -> None:
+    class Patient(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if self.now_ns() - began > 2.5e9:
+                raise KeyboardInterrupt
+
+    watching = Bench(bench.root, bench.model, Patient())
+    began = watching.clock.now_ns()
+    assert watching.call(query.main, ["-t", "1"]) == 0
+    lines = watching.out.splitlines()
+    assert [line[:3] for line in lines] == ["Sim", "QID", "0  "] * 3
+    assert "NSP Used / Total" in lines[1] and "0 / 14" in lines[2]
+    assert watching.call(query.main, ["-t", "1"], "card-error") == 0
+    assert watching.out.splitlines()[2].split() == ["0", *["Invalid"] * 8]
+
+
 @pytest.mark.parametrize("program", [compiler, runner, query])
 def test_help_says_what_every_flag_is(bench: Bench, program: ModuleType) -> None:
     assert bench.call(program.main, ["-h"]) == 0

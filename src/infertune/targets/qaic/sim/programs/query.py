@@ -38,6 +38,8 @@ def main(world: World, argv: list[str]) -> int:
             raise Stop(f"Error: Unknown QID {qid}", code=UNKNOWN_CARD)
     if line.has("-s"):
         return _reset(world)
+    if line.has("-t"):
+        return _watch(world, qids, line.whole("-t", 1))
     return _tell(world, line, {qid: dict(fields(world, qid)) for qid in qids})
 
 
@@ -55,6 +57,46 @@ def _tell(world: World, line: Line, told: dict[int, dict[str, str]]) -> int:
             space = " " if key == "NSP Defective PG Mask" else ""
             world.say(f"\t{key}:{space}{value}")
     return 0
+
+
+HEADS = (
+    "QID", "NSP Used / Total", "NW Loaded / Active", "DRAM Used / Total", "DRAM Bandwidth", "NSP Frequency",
+    "DDR Frequency", "Temperature", "Power / TDP Cap",
+)  # fmt: skip
+
+
+def _watch(world: World, qids: list[int], seconds: int) -> int:
+    """The table of the open tool, again and again until somebody interrupts."""
+    try:
+        while True:
+            world.say("Simulated cards: nothing below was measured on hardware")
+            lines = [HEADS, *(_cells(qid, dict(fields(world, qid))) for qid in qids)]
+            sizes = [max(map(len, column)) for column in zip(*lines, strict=True)]
+            for cells in lines:
+                world.say("  ".join(f"{cell:<{size}}" for cell, size in zip(cells, sizes, strict=True)).rstrip())
+            world.clock.sleep(seconds)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _cells(qid: int, of: dict[str, str]) -> tuple[str, ...]:
+    if of["Status"] != READY:
+        return (str(qid), *["Invalid"] * (len(HEADS) - 1))
+    return (
+        str(qid),
+        f"{int(of['Nsp Total']) - int(of['Nsp Free'])} / {of['Nsp Total']}",
+        f"{of['Networks Loaded']} / {of['Networks Active']}",
+        f"{_megabytes(of['Dram Total']) - _megabytes(of['Dram Free'])} MB / {of['Dram Total']}",
+        of["Last 100ms Average Dram Bw"],
+        f"{of['NSP Frequency(Mhz)']} MHz",
+        f"{of['DDR Frequency(Mhz)']} MHz",
+        f"{of['SoC temperature(degree C)']} C",
+        f"{of['Board power(Watts)']} W / {of['TDP Cap(Watts)']} W",
+    )
+
+
+def _megabytes(text: str) -> int:
+    return int(text.removesuffix(" MB"))
 
 
 def _reset(world: World) -> int:
