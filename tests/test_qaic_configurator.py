@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -280,6 +282,22 @@ def test_what_is_measured_is_in_the_file_before_the_next_run(model: Path) -> Non
     argv = ["x", *words(model, "-cores", "1", "-batchsize", "1", "-instances", "1-3")]
     configure(argv, Watching())
     assert rows == [[], ["1"], ["1", "2"]]
+
+
+def test_sigterm_ends_the_search_with_its_code_and_nothing_left_behind(model: Path) -> None:
+    class Terminating(SimulatedShell):
+        def run(self, argv: Sequence[str], **rest: Any) -> Done:
+            if "runner" in argv[0] and results():
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().run(argv, **rest)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        configure(["x", *words(model, "-cores", "1", "-batchsize", "1", "-instances", "1-3")], Terminating())
+    assert ended.value.code == 143
+    assert [row["instances"] for row in results()] == ["1"]
+    assert not Path("model_configurator_output/compiled_models").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize(

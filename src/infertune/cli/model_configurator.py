@@ -64,6 +64,7 @@ def configure(argv: Sequence[str], shell: Shell | None = None) -> None:
     """Do what a command line of the configurator asks for, running tools by ``shell``. Raises `InfertuneError`."""
     from infertune.edge.files import ensure_folder
     from infertune.edge.shell import LocalShell
+    from infertune.edge.signals import ended_by_signals
     from infertune.targets.qaic.configurator.request import FLAGS, parse_request
     from infertune.targets.qaic.sim.programs.flags import usage
 
@@ -72,7 +73,7 @@ def configure(argv: Sequence[str], shell: Shell | None = None) -> None:
         typer.echo(f"usage: {argv[0]} MODEL.onnx onnx [flags]\n{usage(FLAGS)}", nl=False)
         return
     folder = ensure_folder(Path(request.output), "the output folder")
-    with open(folder / "model_configurator.log", "w") as file:
+    with open(folder / "model_configurator.log", "w") as file, ended_by_signals():
         _logged(request, Log(file), " ".join(argv), shell or LocalShell())
 
 

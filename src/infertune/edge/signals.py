@@ -1,4 +1,4 @@
-"""Ctrl-C and its relatives: the first asks to end after the current launch, the second ends now."""
+"""Ctrl-C and its relatives: asking to end after the current launch, or ending now with everything tidied up."""
 
 from __future__ import annotations
 
@@ -39,6 +39,22 @@ def stop_on_signals(said: Callable[[], None]) -> Iterator[StopRequest]:
     before = {number: signal.signal(number, handle) for number in watched}
     try:
         yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP raise SystemExit with the code that a shell expects, as Ctrl-C raises
+    KeyboardInterrupt: programs that were started end too."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
