@@ -67,7 +67,7 @@ _HARMLESS = (
 _REFUSED = "not simulated"
 _NOT_SIMULATED = (
     flag("-D --dev-list", "text", f"{_REFUSED}; -d names one card"),
-    flag("-o --output-file", "text", f"{_REFUSED}; --write-output-dir writes outputs"),
+    flag("-o", "text", f"{_REFUSED}; --write-output-dir writes outputs"),
     flag("--aic-profiling-duration", "whole", f"{_REFUSED}; --aic-profiling-num-samples limits profiles"),
     choice("--aic-profiling-sampling-rate", "full half fourth eighth sixteenth", f"{_REFUSED}; all requests are told"),
     flag("--aic-batch-input-directory", "text", f"{_REFUSED}; -i names inputs"),
