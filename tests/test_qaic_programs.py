@@ -202,6 +202,7 @@ def test_what_the_runner_does_not_simulate_it_says(bench: Bench, program: Path, 
 
 def test_flags_of_the_runner_that_change_nothing_here_are_accepted(bench: Bench, program: Path) -> None:
     flags = ["--aic-profiling-reporting-rate", "500", "--aic-batch-max-memory", "1024"]
+    flags += ["--aic-profiling-sampling-rate", "full"]
     assert bench.run(program, "-T", "8", "-l", "-r", "500", *flags) == 0, bench.err
 
 

@@ -64,6 +64,8 @@ _HARMLESS = (
     flag("--unbound-random", says=_WITHOUT_EFFECT),
     flag("-v --verbose", says=_WITHOUT_EFFECT),
 )
+_DEFAULT = "full"
+"""Of the sampling rate: whoever writes it out asks for nothing that is not simulated."""
 _REFUSED = "not simulated"
 _NOT_SIMULATED = (
     flag("-D --dev-list", "text", f"{_REFUSED}; -d names one card"),
@@ -98,7 +100,7 @@ def main(world: World, argv: list[str]) -> int:
     if line.has("-h"):
         world.raw(f"Usage: {NAME} [options]\n{usage(FLAGS)}")
         return 0
-    if refused := next((f for f in _NOT_SIMULATED if line.has(f.names[0])), None):
+    if refused := next((f for f in _NOT_SIMULATED if line.text(f.names[0], _DEFAULT) != _DEFAULT), None):
         raise Stop(f"Error: {refused.names[-1]} is {refused.says}")
     run = _prepared(world, line)
     how = replace(run.program.how, instances=run.instances, set_size=run.set_size)
