@@ -57,6 +57,14 @@ def no_prices() -> None:
     seconds.Price.total = lambda self: np.ones(len(self.launch))  # type: ignore[method-assign]
 
 
+def full_prices() -> None:
+    vars(auto)["THRIFT"] = 1.0
+
+
+def no_names() -> None:
+    turns.Turns.untried = lambda self: np.zeros(len(self.open), dtype=bool)  # type: ignore[method-assign]
+
+
 def no_mixes() -> None:
     vars(features)["_mixes"] = lambda knobs: []
 
@@ -98,7 +106,9 @@ IDEAS: Mapping[str, Callable[[], None]] = {
     "without the prior trend of throughput": no_trend,
     "without main effects (one kernel over all knobs)": no_main_effects,
     "without the ceiling on what a trial may promise": no_ceiling,
-    "without prices (gain per trial, not per second)": no_prices,
+    "without prices (gain per trial)": no_prices,
+    "without the root of prices (gain per second)": full_prices,
+    "without a try for every name": no_names,
     "without batch per core and batch x instances": no_mixes,
     "without cores that wait for uneven samples": no_evenness,
     "without first tries of starts": no_turns,
