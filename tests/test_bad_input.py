@@ -53,6 +53,8 @@ def save(graph: onnx.GraphProto, path: Path) -> None:
 
 
 CASES: list[tuple[str, int, str, str]] = [
+    ("tune m.onnx --budget 0s", 2, "budget-zero", "--budget 90s"),
+    ("tune m.onnx --budget -5s", 2, "duration-syntax", "5m"),
     ("tune none.onnx", 66, "model-not-found", "models in this folder"),
     ("tune empty.onnx", 65, "model-empty", "again"),
     ("tune cut.onnx", 65, "model-truncated", "again"),

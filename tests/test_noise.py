@@ -81,10 +81,17 @@ def counters(share: Callable[[float], float]) -> tuple[FakeClock, Callable[[], C
     return clock, read
 
 
-def waited(share: Callable[[float], float]) -> tuple[float, list[str]]:
+def waited(share: Callable[[float], float], **most: float) -> tuple[float, list[str]]:
     clock, read = counters(share)
     said: list[str] = []
-    steadiness.wait_until_usable(clock, lambda phase, detail: said.append(detail), lambda: False, read)
+    seconds = steadiness.wait_until_usable(
+        clock,
+        lambda: steadiness.foreign_cpu(clock, read),
+        lambda phase, detail: said.append(detail),
+        lambda: False,
+        **most,
+    )
+    assert seconds in (0.0, clock.now_ns() / 1e9)
     return clock.now_ns() / 1e9, said
 
 
@@ -103,6 +110,11 @@ def test_a_machine_that_stays_busy_is_refused() -> None:
     with pytest.raises(BusyError) as refused:
         waited(lambda now: 0.8)
     assert refused.value.id == "machine-busy" and "--accept-noise" in refused.value.hint
+
+
+def test_nobody_waits_longer_than_there_is_time_for() -> None:
+    with pytest.raises(BusyError, match="for 5 s"):
+        waited(lambda now: 0.8, most_s=5.0)
 
 
 def test_doctor_tells_the_class_and_what_holds() -> None:

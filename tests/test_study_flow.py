@@ -17,7 +17,7 @@ from infertune.build.cache import ArtifactCache
 from infertune.cli.live import Progress
 from infertune.core import history, words
 from infertune.core.answer import answer
-from infertune.core.errors import UsageError
+from infertune.core.errors import BusyError, UsageError
 from infertune.core.goal import parse_goal
 from infertune.core.records import (
     BuildJob,
@@ -35,8 +35,10 @@ from infertune.core.records import (
     Round,
 )
 from infertune.core.space import Point
+from infertune.measure.plan import OVERTIME_S
 from infertune.study.journal import Journal
 from infertune.study.question import Setting, chosen_targets, make_setting
+from infertune.study.steadiness import GLANCE_S, PATIENCE_S
 from infertune.study.tuning import ask, run
 from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor, Rate, never
@@ -72,6 +74,7 @@ class Laboratory:
         self.executor = FakeExecutor(self.clock, rate, fails=fails, error=error, noise=noise, seed=seed)
         self.cache = ArtifactCache(folder / "cache")
         self.goal, self.seed = goal, seed
+        self.busy_s, self.glanced_s = 0.0, 0.0
 
     def setting(self) -> Setting:
         return make_setting(
@@ -90,8 +93,15 @@ class Laboratory:
         run(
             self.setting(), self.store, self.executor, self.clock, self.cache,
             budget_s=budget_s, max_trials=max_trials, stop=self.stopper(stop_after),
+            glance=self.glance if self.busy_s else None,
         )  # fmt: skip
         return self.entries
+
+    def glance(self) -> float:
+        """Others use the CPUs for the first ``busy_s`` seconds of looking."""
+        self.clock.sleep(GLANCE_S)
+        self.glanced_s += GLANCE_S
+        return 0.9 if self.glanced_s < self.busy_s else 0.0
 
     def stopper(self, launches: int | None) -> Callable[[], bool]:
         return lambda: launches is not None and len(history.launches(self.entries)) >= launches
@@ -294,6 +304,33 @@ def test_a_tie_that_is_slow_to_launch_does_not_keep_the_winner_from_being_confir
     found = answer(lab.entries)
     assert found.confirmed and found.figures is not None and found.figures.launches >= 3
     assert all(rival.speedup is not None for rival in found.rivals)
+
+
+def test_waiting_for_a_busy_machine_is_part_of_the_budget(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    lab.busy_s = 40.0
+    assert lab.run(100.0)[-1].at_s <= 100.0 + OVERTIME_S
+    assert answer(lab.entries).spent.waiting >= 40.0
+
+
+@pytest.mark.parametrize(("budget_s", "most_s"), [(1.0, 1.0), (300.0, PATIENCE_S + 1.0)])
+def test_a_study_that_never_began_records_nothing(tmp_path: Path, budget_s: float, most_s: float) -> None:
+    lab = Laboratory(tmp_path)
+    lab.busy_s = math.inf
+    with pytest.raises(BusyError, match="others have used 90% of the CPUs"):
+        lab.run(budget_s)
+    assert not lab.entries
+    assert lab.glanced_s <= most_s
+
+
+def test_a_busy_machine_keeps_nobody_from_reading_a_finished_study(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    whole = len(lab.run(max_trials=3))
+    lab.busy_s = math.inf
+    assert len(lab.run(max_trials=3)) == whole
+    lab.goal = "min latency"
+    with pytest.raises(UsageError, match="differs in goal"):
+        lab.run(max_trials=3)
 
 
 def test_another_question_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from infertune.core.records import (
     Saved,
 )
 from infertune.core.seams import Clock, Executor, Target
-from infertune.edge.counters import Counters, counter_reader
+from infertune.edge.counters import Counters
 from infertune.measure.ceilings import product_model
 from infertune.measure.conditions import between
 from infertune.study.question import probe
@@ -36,6 +36,9 @@ GLANCE_S = 0.3
 
 PATIENCE_S = 60.0
 """A machine that others use for more than half all this time is given up: slow spells last about a minute."""
+
+PATIENCE_SHARE = 0.5
+"""Of the budget: a study that begins late must have the time to end with an answer."""
 
 
 def examine(executor: Executor, target: Target) -> Noise | None:
@@ -66,21 +69,27 @@ def foreign_cpu(clock: Clock, read: Callable[[], Counters]) -> float:
 
 def wait_until_usable(
     clock: Clock,
+    glance: Callable[[], float],
     on_phase: Callable[[str, str], None],
     stop: Callable[[], bool],
-    read: Callable[[], Counters] | None = None,
-) -> None:
-    """Return at once on a usable machine; wait up to a minute for one that others use for more than half.
+    *,
+    most_s: float = PATIENCE_S,
+) -> float:
+    """Return at once on a usable machine; wait up to ``most_s`` for one that others use for more than half.
 
-    Raises `BusyError` (``machine-busy``) when it stays so.
+    Returns the seconds that were waited. Raises `BusyError` (``machine-busy``) when it stays so.
     """
-    reader = read or counter_reader()
     began = clock.now_ns()
-    while (share := foreign_cpu(clock, reader)) > noise.UNUSABLE and not stop():
-        if (clock.now_ns() - began) / 1e9 > PATIENCE_S:
+    share, waited_s = glance(), 0.0
+    while share > noise.UNUSABLE and not stop():
+        if waited_s >= most_s:
             raise BusyError(
                 "machine-busy",
-                f"others have used {share:.0%} of the CPUs for a minute: nothing measured now would mean anything",
+                f"others have used {share:.0%} of the CPUs for {waited_s:.0f} s: nothing measured now would mean "
+                "anything",
                 hint="stop them, or measure all the same with --accept-noise",
             )
-        on_phase("preflight", f"other programs use {share:.0%} of the CPUs; waiting for them for up to a minute")
+        on_phase("preflight", f"other programs use {share:.0%} of the CPUs; waiting for them up to {most_s:.0f} s")
+        share = glance()
+        waited_s = (clock.now_ns() - began) / 1e9
+    return waited_s

@@ -16,7 +16,7 @@ from infertune.core import history
 from infertune.core.duration import parse_duration
 from infertune.core.errors import UsageError
 from infertune.core.goal import load_for, parse_goal
-from infertune.core.records import Closed, Decided, Entry, Measurement, Noise, Opened, Question
+from infertune.core.records import Closed, Decided, Entry, Measurement, Noise, Opened, Question, Waited
 from infertune.core.seams import Clock, Executor, Store
 from infertune.core.space import Point, Value
 from infertune.edge.clock import MonotonicClock, wall_clock
@@ -36,7 +36,7 @@ from infertune.study.metric import Metric
 from infertune.study.pipeline import Staff, search
 from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
 from infertune.study.racing import Raced, race
-from infertune.study.steadiness import foreign_cpu, wait_until_usable
+from infertune.study.steadiness import PATIENCE_S, PATIENCE_SHARE, foreign_cpu, wait_until_usable
 from infertune.study.study import Study
 from infertune.study.warm import warm_points, warmed
 
@@ -75,7 +75,7 @@ def tune(
     brings; a finished study may be asked for it later. Raises `InfertuneError` for anything a person can mend; a
     candidate that fails is part of the answer.
     """
-    wanted_goal = parse_goal(goal)
+    wanted_goal, budget_s = parse_goal(goal), some_time(budget)
     find_strategy(strategy)  # an unknown name must not become part of a record
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
     with ExitStack() as stack:
@@ -96,15 +96,21 @@ def tune(
         )
         first = warm_points(warm_start, wanted_goal, setting.spaces)
         glance = partial(foreign_cpu, clock, counter_reader()) if noise == "refuse" else None
-        if noise == "refuse":
-            wait_until_usable(clock, on_phase, stop)
         run(
             setting, store, executor, clock, ArtifactCache(),
-            budget_s=parse_duration(budget), max_trials=trials, noise=noise, ablate=ablate,
+            budget_s=budget_s, max_trials=trials, noise=noise, ablate=ablate,
             listeners=tuple(listeners), on_phase=on_phase, stop=stop, examine=examine,
             first=first, glance=glance,
         )  # fmt: skip
     return Study.open(out)
+
+
+def some_time(budget: str | float) -> float:
+    """The budget in seconds. Raises `UsageError` (``duration-syntax``, ``budget-zero``)."""
+    seconds = parse_duration(budget)
+    if not seconds:
+        raise UsageError("budget-zero", "a budget of no time measures nothing", hint="give --budget 90s, or more")
+    return seconds
 
 
 def run(
@@ -130,19 +136,28 @@ def run(
 
     ``examine`` measures the machine's ceilings once the winner is known, and before it ``ablate`` has the winner's
     knobs put back one at a time; time is kept back for both. Points in ``first`` are tried before any others. With a
-    ``glance`` at what others do on the machine, launches wait for them to leave.
+    ``glance`` at what others do on the machine, the study and its launches wait for them to leave. Raises `UsageError`
+    (``another-question``) if the record asks another one, `BusyError` (``machine-busy``) when the others stay.
     """
     journal = Journal(store, clock, listeners)
-    ask(journal, setting)
+    refuse_another(journal.entries, setting)
     asks_no_more = _asks_no_more(journal.entries, budget_s, max_trials)
     searches_no_more = _asks_no_more(_until_decided(journal.entries), budget_s, max_trials)
     only_ablation = ablate and asks_no_more and ablating.is_all_that_is_left(journal.entries)
     if asks_no_more and _ended(journal) and not only_ablation:
+        ask(journal, setting)
         return
+    waited_s = 0.0
+    if glance is not None:
+        most_s = min(PATIENCE_S, PATIENCE_SHARE * max(0.0, budget_s - journal.elapsed_s))
+        waited_s = wait_until_usable(clock, glance, on_phase, stop, most_s=most_s)
+    ask(journal, setting)
     if only_ablation and history.ceilings(journal.entries):
         examine = None
     closing = closing_s(budget_s) if examine else 0.0
     journal.append(Opened(budget_s=budget_s, max_trials=max_trials, at=wall_clock(), noise=noise))
+    if waited_s:
+        journal.append(Waited(wall_s=waited_s))
     loop = Loop(
         setting=setting,
         journal=journal,
@@ -181,21 +196,22 @@ def _live(loop: Loop, staff: Staff, raced: Raced | None) -> Closed:
     return Closed(status="interrupted" if loop.stop() else "ok", why=why)
 
 
-def ask(journal: Journal, setting: Setting) -> None:
-    """Write the question first, or raise `UsageError` (``another-question``) if the record asks another one.
-
-    Listeners hear the question of a study that is gone on with, too: it names the points.
-    """
-    if not journal.entries:
-        journal.append(setting.question)
-        return
-    other = differences(history.question(journal.entries), setting.question)
+def refuse_another(entries: Sequence[Entry], setting: Setting) -> None:
+    """Raises `UsageError` (``another-question``) if the record asks another one; a new one asks none."""
+    other = differences(history.question(entries), setting.question) if entries else ()
     if other:
         raise UsageError(
             "another-question",
             f"the run folder answers another question: it differs in {', '.join(other)}",
             hint="give another folder with -o, or ask the same question again",
         )
+
+
+def ask(journal: Journal, setting: Setting) -> None:
+    """Write the question first. Listeners hear that of a study that is gone on with, too: it names the points."""
+    if not journal.entries:
+        journal.append(setting.question)
+        return
     journal.tell(next(entry for entry in journal.entries if isinstance(entry.event, Question)))
 
 
