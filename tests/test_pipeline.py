@@ -41,6 +41,7 @@ from infertune.edge.files import free_bytes
 from infertune.measure.again import LATER
 from infertune.measure.plan import OVERTIME_S
 from infertune.prepare.load import describe
+from infertune.study.calm import Glance
 from infertune.study.pipeline import Staff
 from infertune.study.question import Wanted, chosen_targets, make_setting
 from infertune.study.tuning import run
@@ -85,6 +86,7 @@ class Lab:
         strategy: str = "auto",
         first: Wanted | None = None,
         enough: int | None = None,
+        glance: Glance | None = None,
     ) -> list[Entry]:
         """``first``: knob values of points to try before others; ``enough`` points searched end it early."""
         executor = executor or SimulatedExecutor(self.clock)
@@ -111,6 +113,7 @@ class Lab:
             stop=lambda: search_only and self.searched(enough or trials),
             staff=Staff(crew=self.crew, builders=BUILDERS),
             first=tuple(space.narrowed(first).points()) if first else (),
+            glance=glance,
         )
         return list(self.store.entries())
 
@@ -243,6 +246,15 @@ def test_a_disturbed_launch_is_repeated_later(tmp_path: Path, monkeypatch: pytes
     assert not audit.contaminated(screened[places[1]].flags)
     others = [launch.point for launch in screened if launch.point != disturbed.victim]
     assert len(others) == len(set(others))
+
+
+def test_a_busy_host_keeps_no_card_from_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked() -> float:
+        raise AssertionError("what others do on the host does not matter")
+
+    lab = Lab(tmp_path, monkeypatch)
+    entries = lab.run(trials=3, executor=Disturbed(SimulatedExecutor(lab.clock)), glance=looked)
+    assert len(launches(entries, "screen")) >= 3
 
 
 def test_a_leader_whose_outputs_are_wrong_is_found_while_searching(

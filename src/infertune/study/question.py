@@ -51,6 +51,11 @@ class Setting:
     def device(self, target: str, name: str) -> Device:
         return next(d for d in self.question.devices if (d.target, d.name) == (target, name))
 
+    @property
+    def on_host(self) -> bool:
+        """Whether any launch needs the CPUs of the host for itself, so that others there disturb it."""
+        return any("host_cpu" in self.targets[space.target].contends for space in self.spaces)
+
 
 def absolute(path: str | os.PathLike[str] | None) -> str | None:
     """Workers have a working folder of their own, and a record is read from anywhere."""

@@ -136,8 +136,8 @@ def run(
 
     ``examine`` measures the machine's ceilings once the winner is known, and before it ``ablate`` has the winner's
     knobs put back one at a time; time is kept back for both. Points in ``first`` are tried before any others. With a
-    ``glance`` at what others do on the machine, the study and its launches wait for them to leave. Raises `UsageError`
-    (``another-question``) if the record asks another one, `BusyError` (``machine-busy``) when the others stay.
+    ``glance`` at what others do on the machine, a study of its CPUs and each launch wait for them to leave. Raises
+    `UsageError` (``another-question``) if the record asks another one, `BusyError` (``machine-busy``) when they stay.
     """
     journal = Journal(store, clock, listeners)
     refuse_another(journal.entries, setting)
@@ -148,7 +148,8 @@ def run(
         ask(journal, setting)
         return
     waited_s = 0.0
-    if glance is not None:
+    glance = glance if setting.on_host else None
+    if glance:
         most_s = min(PATIENCE_S, PATIENCE_SHARE * max(0.0, budget_s - journal.elapsed_s))
         waited_s = wait_until_usable(clock, glance, on_phase, stop, most_s=most_s)
     ask(journal, setting)
