@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from commands import infertune
+from infertune.study import doctor
+from infertune.targets import find_target
 from infertune.targets.qaic.sim.install import CONFIGURATOR, install
 from infertune.targets.qaic.sim.programs.faults import VARIABLE
 from small_models import write_classifier
@@ -153,10 +155,24 @@ def test_an_sdk_or_a_card_that_cannot_be_used(
     damage(work / name)
     assert hint in " ".join(configurator(work, LISTS, code=code, id_=id_, sdk=name))
     tune = ("tune", "m.onnx", "--target", "qaic", "--budget", "20s", "--accept-noise", "--out", f"run of {name}")
-    assert "qaic qid: " in told(work, *tune, code=69, id_="no-device", sdk=name)[0]
+    refused = told(work, *tune, code=69, id_="no-device", sdk=name)[0]
     listed = infertune(work, "devices", env={"QAIC_ROOT": str(work / name)})
     assert (listed.returncode, listed.stderr) == (0, "")
-    assert any(hint in line and line.startswith("qid: ") for line in listed.stdout.splitlines())
+    (health,) = [line.removeprefix("qid: ") for line in listed.stdout.splitlines() if line.startswith("qid: ")]
+    assert hint in health and refused.endswith(f"qaic qid: {health}")
+
+
+@pytest.mark.parametrize(
+    ("sdk", "fault", "why"), [("sdk", "card-error", "qid0 Cloud AI 100: error: "), ("none", "", "no Cloud AI SDK in")]
+)
+def test_doctor_says_why_a_card_cannot_be_used(
+    work: Path, monkeypatch: pytest.MonkeyPatch, sdk: str, fault: str, why: str
+) -> None:
+    monkeypatch.setenv("QAIC_ROOT", str(work / sdk))
+    monkeypatch.setenv(VARIABLE, fault)
+    monkeypatch.setattr(doctor, "discover", lambda: {"qaic": find_target("qaic")})
+    (found,) = [finding for finding in doctor.examine() if finding.area == "target"]
+    assert found.state == "warning" and why in found.detail
 
 
 def test_the_table_of_devices_tells_how_a_card_is(work: Path) -> None:
@@ -176,7 +192,8 @@ def test_a_card_in_error_has_no_size_and_its_advice_is_below_the_table(work: Pat
 
 def test_without_an_sdk(work: Path) -> None:
     assert "qaic-sim install" in configurator(work, LISTS, code=66, id_="sdk-not-found", sdk="none")[1]
-    told(work, "tune", "m.onnx", "--target", "qaic", "--out", "r", code=69, id_="no-device", sdk="none")
+    said, _ = told(work, "tune", "m.onnx", "--target", "qaic", "--out", "r", code=69, id_="no-device", sdk="none")
+    assert str(work / "none") in said
 
 
 def test_a_card_in_error(work: Path) -> None:

@@ -322,8 +322,12 @@ def test_wrong_outputs_are_wrong(model: Model, artifact: str, tmp_path: Path, mo
 
 
 def test_without_an_sdk_nothing_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QAIC_ROOT", str(tmp_path / "nowhere"))
+    monkeypatch.delenv("QAIC_ROOT", raising=False)
+    monkeypatch.setattr("infertune.targets.qaic.sdk.USUAL_ROOT", str(tmp_path / "nowhere"))
     assert devices() == ()
+    monkeypatch.setenv("QAIC_ROOT", str(tmp_path / "typed wrongly"))
+    (found,) = devices()
+    assert str(tmp_path / "typed wrongly") in found.health
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infertune.core import noise
+from infertune.core.errors import quoted
 from infertune.core.noise import Noise
+from infertune.core.records import Device
 from infertune.edge.files import cache_folder, free_bytes
 from infertune.edge.host import read_host
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
 from infertune.study import steadiness
-from infertune.study.question import probe
+from infertune.study.question import MOST_HEALTH, probe
 from infertune.targets import discover, missing
 
 _LITTLE_DISK = 2_000_000_000
@@ -53,10 +55,17 @@ def _targets() -> Iterator[Finding]:
         if not devices:
             yield Finding(area="target", name=name, state="missing", detail="no device found")
         for device in devices:
-            versions = ", ".join(f"{n} {v}" for n, v in device.versions)
-            detail = f"{device.title}; {device.units} units; {', '.join(device.precisions)}; {versions}"
-            state = "ok" if device.health == "ready" else "warning"
-            yield Finding(area="target", name=name, state=state, detail=detail)
+            yield _device(device)
+
+
+def _device(device: Device) -> Finding:
+    """What it is made of, or why it cannot be used."""
+    if device.health != "ready":
+        why = f"{device.name} {device.title}: {quoted(device.health, MOST_HEALTH)}"
+        return Finding(area="target", name=device.target, state="warning", detail=why)
+    versions = ", ".join(f"{n} {v}" for n, v in device.versions)
+    detail = f"{device.title}; {device.units} units; {', '.join(device.precisions)}; {versions}"
+    return Finding(area="target", name=device.target, state="ok", detail=detail)
 
 
 def _host() -> Iterator[Finding]:

@@ -33,6 +33,7 @@ from infertune.targets import discover, find_target, missing
 Wanted = Mapping[str, tuple[Value, ...]]
 _DESCRIBE_S = 600.0
 _PROBE_S = 120.0
+MOST_HEALTH = 600  # characters: a reason with a path in it, and what to do about it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +143,7 @@ def make_spaces(
     """
     healthy = [d for d in devices if d.health == "ready"]
     if not healthy:
-        told = "".join(f"; {d.target} {d.name}: {quoted(d.health)}" for d in devices[:1])
+        told = "".join(f"; {d.target} {d.name}: {quoted(d.health, MOST_HEALTH)}" for d in devices[:1])
         raise NothingFeasible(
             "no-device", f"no target found a device that is ready{told}", hint="run `infertune doctor` to see why"
         )

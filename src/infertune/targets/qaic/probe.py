@@ -10,7 +10,7 @@ from infertune.core.records import Device, Named, facts
 from infertune.core.seams import Done, Shell
 from infertune.targets.qaic import parse, tools
 from infertune.targets.qaic.profile import Garbled
-from infertune.targets.qaic.sdk import MARKER, Sdk, asked_root, find_sdk, present, simulation
+from infertune.targets.qaic.sdk import MARKER, Sdk, asked_root, expected, find_sdk, simulation
 from infertune.targets.qaic.start import start
 
 QUERY_S = 60.0
@@ -20,8 +20,8 @@ MOST_TEXT = 1 << 22
 
 
 def found(shell: Shell) -> tuple[Device, ...]:
-    """Every card; none without an SDK. An SDK or a card that cannot be used is a device whose health says why."""
-    if not present():
+    """Every card; none where nobody asks for an SDK. One that cannot be used is a device whose health says why."""
+    if not expected():
         return ()
     try:
         sdk = find_sdk()

@@ -51,9 +51,9 @@ def asked_root() -> str:
     return variable(ROOT_VARIABLE) or USUAL_ROOT
 
 
-def present(root: str | None = None) -> bool:
-    """Whether there is a folder at all: a machine without one has no card, and nobody wants to hear about it."""
-    return os.path.isdir(root or asked_root())
+def expected() -> bool:
+    """Whether a folder is named, or is where it usually is: else there is no card, which nobody wants to hear about."""
+    return bool(variable(ROOT_VARIABLE)) or os.path.isdir(USUAL_ROOT)
 
 
 def find_sdk(root: str | None = None) -> Sdk:
@@ -63,7 +63,7 @@ def find_sdk(root: str | None = None) -> Sdk:
     (``sdk-version-unknown``).
     """
     base = root or asked_root()
-    if not present(base):
+    if not os.path.isdir(base):
         raise NotFoundError("sdk-not-found", f"there is no Cloud AI SDK in `{quoted(base)}`", hint=_INSTALL)
     generation, version = _generation(base)
     return Sdk(
