@@ -24,6 +24,7 @@ from infertune.testing.records import (
     a_build,
     a_check,
     a_launch,
+    a_measurement,
     a_point,
     a_question,
     a_search,
@@ -289,6 +290,17 @@ def test_a_point_without_outputs_to_check_failed_and_has_no_fidelity() -> None:
 def test_a_point_that_was_built_and_never_launched_did_not_fail() -> None:
     found = table([*tuned(), *recorded([a_build(a_point(batch=64))])]).dicts()
     assert [row["status"] for row in found] == ["ok"] * 7 + ["failed", "unmeasured"] and not found[-1]["failure"]
+
+
+def test_a_row_tells_whether_its_device_was_simulated() -> None:
+    """Of two devices in one study, and of a measurement that says so itself."""
+    asked = a_question()
+    first, second = asked.devices
+    asked = replace(asked, devices=(first, replace(second, simulated=True)))
+    there, here = a_point(second.target), a_point(first.target)
+    told = a_launch(a_point(first.target, batch=2), a_measurement(100.0, batch=2, simulated=True))
+    rows = table(recorded([*opening(asked), a_launch(there), a_launch(here), told])).dicts()
+    assert {row["trial"]: row["simulated"] for row in rows} == {1: "yes", 2: "no", 3: "yes"}
 
 
 def test_a_knob_named_like_a_column_gets_a_prefix() -> None:

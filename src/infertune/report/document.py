@@ -332,7 +332,7 @@ def _worth_showing(of: Table, name: str) -> bool:
     if name in _LEFT_OUT:
         return False
     values = set(of.column(name))
-    if name in (*of.knobs, "target", "device", "status"):
+    if name in (*of.knobs, "target", "device", "status", "simulated"):
         return len(values) > 1
     return not values <= {None, ""}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infertune.core import choice, history, stats, tallies, verdict
 from infertune.core.answer import figures
@@ -20,7 +20,7 @@ Cell = str | int | float | None
 BEFORE_KNOBS = ("trial", "target", "device")
 AFTER_KNOBS = (
     "role", "status", "throughput", "throughput_min", "throughput_max", "p50_ms", "p90_ms", "p99_ms",
-    "in_flight", "launches", "evidence", "flags", "fidelity", "failure",
+    "in_flight", "launches", "evidence", "flags", "fidelity", "failure", "simulated",
 )  # fmt: skip
 MEASURED = ("throughput", "throughput_min", "throughput_max", "p50_ms", "p90_ms", "p99_ms", "in_flight")
 
@@ -105,7 +105,14 @@ def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Ite
         ", ".join(name for name, _ in tallies.flags(trial.launches)),
         rounded(checked.value) if checked and checked.made else None,
         f"{failed.kind} at {failed.stage}: {failed.message}" if failed else "",
+        "yes" if _simulated(reading, trial) else "no",
     )
+
+
+def _simulated(reading: Reading, trial: Trial) -> bool:
+    place = trial.point.target, trial.point.device
+    own = tuple(device for device in reading.question.devices if (device.target, device.name) == place)
+    return history.simulated(replace(reading.question, devices=own), trial.launches)
 
 
 def _uncheckable(reading: Reading, point: Point) -> Failed | None:
