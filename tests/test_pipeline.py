@@ -41,6 +41,8 @@ from infertune.edge.files import free_bytes
 from infertune.measure.again import LATER
 from infertune.measure.plan import OVERTIME_S
 from infertune.prepare.load import describe
+from infertune.report import plain_text
+from infertune.report.rows import table
 from infertune.study.calm import Glance
 from infertune.study.pipeline import Staff
 from infertune.study.question import Wanted, chosen_targets, make_setting
@@ -156,6 +158,9 @@ def test_twins_measure_side_by_side_after_calibration(tmp_path: Path, monkeypatc
     places = {dict(m.settings).get("measured_on", "qid0") for m in measurements(shared)}
     assert places == {"qid0", "qid1"}
     assert len(history.question(shared).spaces) == 1
+    assert f"qid1 searched beside qid0, its times multiplied by {told[0].factor:.4f}" in answer(shared).caveats
+    devices = {str(device) for device in table(shared).column("device")}
+    assert {name for text in devices for name in text.split(", ")} == {"qid0", "qid1"}
 
 
 def test_twins_are_comparable_and_reported_figures_come_from_one(
@@ -310,6 +315,9 @@ def test_a_lost_twin_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     screened = launches(entries, "screen")
     assert len({launch.point for launch in screened}) == 12
     assert not any(isinstance(x.outcome, Failed) for x in screened)
+    (left,) = [caveat for caveat in answer(entries).caveats if "left alone" in caveat]
+    assert left.startswith("qid1 was left alone while searching: it refused 3 launches: ")
+    assert left in " ".join(plain_text(entries).split())
 
 
 def test_a_lost_card_ends_the_command_and_keeps_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

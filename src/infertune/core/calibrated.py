@@ -1,4 +1,4 @@
-"""How fast one card is beside another of its kind."""
+"""Cards beside others of their kind: how fast they are, and which the search did without."""
 
 from __future__ import annotations
 
@@ -20,3 +20,14 @@ class Calibrated:
     rates: tuple[float, ...]
     like_rates: tuple[float, ...]
     factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftAlone:
+    """From here on the command did without a card, and why."""
+
+    device: str
+    why: str
+
+
+CardFact = Calibrated | LeftAlone

@@ -7,7 +7,9 @@ import statistics
 from collections.abc import Iterator
 
 from infertune.core import choice, history, keys, stats, tallies, verdict, words
+from infertune.core.calibrated import Calibrated, LeftAlone
 from infertune.core.choice import Choice, Reading
+from infertune.core.errors import quoted
 from infertune.core.findings import Answer
 from infertune.core.goal import latency_percent
 from infertune.core.history import Confirmation
@@ -15,6 +17,7 @@ from infertune.core.records import Failed, Measurement
 from infertune.core.space import Point
 
 SURE = 0.95
+_MOST_WHY = 300
 
 
 def caveats(answer: Answer, reading: Reading, chosen: Choice) -> tuple[str, ...]:
@@ -24,6 +27,7 @@ def caveats(answer: Answer, reading: Reading, chosen: Choice) -> tuple[str, ...]
         _of_the_figures,
         _of_calibration,
         _of_launches,
+        _of_cards,
         _of_caching,
         _of_optimism,
         _of_limits,
@@ -79,6 +83,16 @@ def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[s
     if flagged:
         named = ", ".join(f"{name} {count}" for name, count in tallies.flags(fresh))
         yield f"{flagged} of {words.counted(len(fresh), 'confirmation launch')} were flagged: {named}"
+
+
+def _of_cards(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
+    """Twins that searched beside the device of the points, and those that stopped doing so."""
+    used = set(map(history.measured_on, reading.launches))
+    told = {card.device: card for card in reading.cards if isinstance(card, Calibrated)}
+    for card in (told[device] for device in sorted(used & told.keys())):
+        yield f"{card.device} searched beside {card.like}, its times multiplied by {card.factor:.4f}"
+    for left in dict.fromkeys(card for card in reading.cards if isinstance(card, LeftAlone)):
+        yield f"{left.device} was left alone while searching: {quoted(left.why, _MOST_WHY)}"
 
 
 def _untold(reading: Reading) -> list[Point]:

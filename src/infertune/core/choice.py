@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from infertune.core import audit, history, verdict
+from infertune.core.calibrated import CardFact
 from infertune.core.goal import Goal, parse_goal
 from infertune.core.history import Confirmation, Sample
 from infertune.core.records import Closed, Entry, Launch, Noise, Question, Trial
@@ -24,6 +25,7 @@ class Reading:
     confirmations: tuple[Confirmation, ...]
     closed: Closed | None
     noise: Noise
+    cards: tuple[CardFact, ...] = ()
 
     @property
     def baselines(self) -> tuple[tuple[str, Point], ...]:
@@ -68,6 +70,7 @@ def read(entries: Sequence[Entry]) -> Reading:
         confirmations=tuple(history.trusted(c, noise) for c in history.confirmations(entries)),
         closed=history.closed(entries),
         noise=noise,
+        cards=tuple(e.event for e in entries if isinstance(e.event, CardFact)),
     )
 
 

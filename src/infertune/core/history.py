@@ -32,6 +32,9 @@ from infertune.core.records import (
 )
 from infertune.core.space import Point
 
+MEASURED_ON = "measured_on"
+"""The setting of a measurement that names the device, where it is not the point's own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -268,6 +271,12 @@ def simulated(asked: Question, among: Iterable[Launch]) -> bool:
     """Whether any figure comes from a simulated device."""
     outcomes = (launch.outcome for launch in among)
     return any(d.simulated for d in asked.devices) or any(isinstance(m, Measurement) and m.simulated for m in outcomes)
+
+
+def measured_on(launch: Launch) -> str:
+    """The device of a launch; a twin of the point's own says so itself."""
+    told = dict(launch.outcome.settings) if isinstance(launch.outcome, Measurement) else {}
+    return told.get(MEASURED_ON, launch.point.device)
 
 
 def device_of(asked: Question, point: Point | None) -> Device | None:

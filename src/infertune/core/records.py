@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from infertune.core.ablated import Ablated
-from infertune.core.calibrated import Calibrated
+from infertune.core.calibrated import CardFact
 from infertune.core.ceilings import Ceilings as Ceilings
 from infertune.core.load import CLOSED
 from infertune.core.load import Load as Load
@@ -386,9 +386,7 @@ class Waited:
     wall_s: float
 
 
-Event = (
-    Question | Opened | Round | Built | Launch | Checked | Calibrated | Decided | Ablated | Ceilings | Waited | Closed
-)
+Event = Question | Opened | Round | Built | Launch | Checked | CardFact | Decided | Ablated | Ceilings | Waited | Closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,8 +30,8 @@ class Table:
     """Rows of plain cells, best point first; None where there is no figure.
 
     ``throughput`` is the median over launches in samples per second, with the slowest and the fastest launch beside
-    it; percentiles are of all requests of those launches, None below their sample floor. ``knobs`` names the columns
-    that are knobs; ``points`` are the rows' points.
+    it; percentiles are of all requests of those launches, None below their sample floor. ``device`` names every
+    device that launched the point. ``knobs`` names the columns that are knobs; ``points`` are the rows' points.
     """
 
     columns: tuple[str, ...]
@@ -95,7 +95,7 @@ def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Ite
     return (
         number,
         trial.point.target,
-        trial.point.device,
+        ", ".join(dict.fromkeys(map(history.measured_on, trial.launches))) or trial.point.device,
         *(trial.point.values.get(name) for name in knobs),
         role(reading, chosen, trial.point),
         _status(reading, sample, failed),

@@ -8,7 +8,6 @@ confirmation, and so every figure that is reported, use the first card alone.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -25,9 +24,7 @@ from infertune.edge.host import read_host
 from infertune.study.bench import GIVE_UP, device_lost
 from infertune.study.checking import doubtful_leader
 from infertune.study.loop import NOTHING_LEFT, Loop
-from infertune.study.twins import Card, calibrate, cards, rescaled
-
-_log = logging.getLogger(__name__)
+from infertune.study.twins import Card, calibrate, cards, leave_alone, rescaled
 
 BLIND = 1 / 3
 """Where trials are counted, the most of those still to be measured that may be chosen before the others are known: with
@@ -295,9 +292,7 @@ class Pipeline:
         """The card refuses everything: its points go back, as it says nothing about them."""
         if lane.card.first:
             raise device_lost(lane.card.device, lane.failures)
-        _log.warning(
-            "%s refused %d launches and is left alone: %s", lane.card.device, GIVE_UP, lane.failures[-1].message
-        )
+        leave_alone(self.loop, lane.card.device, f"it refused {GIVE_UP} launches: {lane.failures[-1].message}")
         self.queue[:0] = [Step(launch.point) for launch in lane.refused]
 
     def _settle_refusals(self) -> None:

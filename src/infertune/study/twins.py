@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from infertune.core import stats
-from infertune.core.calibrated import Calibrated
+from infertune.core.calibrated import Calibrated, LeftAlone
+from infertune.core.history import MEASURED_ON
 from infertune.core.records import Artifact, Failed, Launch, Measurement, RawNs
 from infertune.core.seams import Crew
 from infertune.core.space import Point, Space
@@ -73,23 +74,28 @@ def _common_point(space: Space) -> Point:
 
 def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None:
     """Measure one point on all cards of a group side by side, and record how they compare with the first."""
-    point = _common_point(first.space)
+    point, twins = _common_point(first.space), [card for card in group if not card.first]
     artifact = loop.bench.fetch(point, most_s=loop.most_build_s())
     if isinstance(artifact, Failed):
-        _log.warning("only %s measures: the point to compare it with its twins cannot be built", first.device)
+        for card in twins:
+            leave_alone(loop, card.device, f"the point to compare it with {first.device} cannot be built")
         return
     rates: dict[str, list[float]] = {card.device: [] for card in group}
     for _ in range(LAUNCHES):
         loop.on_phase("calibrate", loop.named(point))
         for device, rate in _rates(loop, crew, point, artifact, group).items():
             rates[device].append(rate)
-    for card in group:
-        if card.first:
-            continue
+    for card in twins:
         if rates[card.device] and rates[first.device]:
             _keep(loop, point, first, card, rates)
         else:
-            _log.warning("%s is not used: it could not be compared with %s", card.device, first.device)
+            leave_alone(loop, card.device, f"it could not be compared with {first.device}")
+
+
+def leave_alone(loop: Loop, device: str, why: str) -> None:
+    """Record that the search does without a card."""
+    _log.warning("%s is left alone: %s", device, why)
+    loop.journal.append(LeftAlone(device=device, why=why))
 
 
 def _rates(loop: Loop, crew: Crew, point: Point, artifact: Artifact, group: Sequence[Card]) -> dict[str, float]:
@@ -130,7 +136,7 @@ def rescaled(launch: Launch, point: Point, card: Card) -> Launch:
 
 
 def _scaled(found: Measurement, card: Card) -> Measurement:
-    told = (("measured_on", card.device), ("times_multiplied_by", f"{card.factor:.5f}"))
+    told = ((MEASURED_ON, card.device), ("times_multiplied_by", f"{card.factor:.5f}"))
     return replace(
         found,
         wall_ns=round(found.wall_ns * card.factor),
