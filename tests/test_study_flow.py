@@ -65,13 +65,16 @@ class Laboratory:
         rate: Rate = plausible,
         goal: str = "max throughput",
         seed: int = 0,
+        start_s: float = 0.5,
         fails: Callable[[Job], Failed | None] = never,
         error: Rate = lambda point: 0.0,
         noise: float = 0.0,
     ) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore()
-        self.executor = FakeExecutor(self.clock, rate, fails=fails, error=error, noise=noise, seed=seed)
+        self.executor = FakeExecutor(
+            self.clock, rate, fails=fails, error=error, noise=noise, seed=seed, start_s=start_s
+        )
         self.cache = ArtifactCache(folder / "cache")
         self.goal, self.seed = goal, seed
         self.busy_s, self.glanced_s = 0.0, 0.0
@@ -136,6 +139,16 @@ def test_keeps_the_budget_confirmation_included(tmp_path: Path) -> None:
         lab = Laboratory(tmp_path / str(budget_s))
         assert lab.run(budget_s)[-1].at_s <= budget_s + 10.0
         assert answer(lab.entries).confirmed
+
+
+@pytest.mark.parametrize(("start_s", "budget_s"), [(1.5, 10.0), (1.5, 30.0), (1.5, 40.0), (3.0, 30.0), (3.0, 60.0)])
+def test_time_past_the_budget_is_spent_only_where_it_confirms(tmp_path: Path, start_s: float, budget_s: float) -> None:
+    """Launches cost so much that six of every point never fit."""
+    entries = Laboratory(tmp_path, start_s=start_s).run(budget_s)
+    late = [e.event for e in entries if isinstance(e.event, Launch) and e.at_s > budget_s]
+    assert entries[-1].at_s <= budget_s + OVERTIME_S
+    assert answer(entries).confirmed or not any(launch.block for launch in late)
+    assert answer(entries).winner is not None
 
 
 def test_at_least_85_per_cent_of_the_time_goes_into_building_and_measuring(tmp_path: Path) -> None:

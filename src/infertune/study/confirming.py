@@ -69,12 +69,22 @@ def _confirm(loop: Loop, raced: Raced, why: str) -> list[Point]:
             break
         points = _narrowed(loop, points, finalists) if block == max(first, planning.LEAST_BLOCKS) else points
         plan = _plan(loop, points, max(1, planning.CONFIRM_BLOCKS - block))
-        until = loop.budget_s + (planning.OVERTIME_S if block < planning.LEAST_BLOCKS else 0.0)
-        if block and not loop.affordable(points, plan, until):
+        if not _fits(loop, points, plan, block):
             break
         owed = max(1, planning.LEAST_BLOCKS - block)
         loop.repeated_block(points, "confirm", block, plan, loop.budget_s, owed=owed)
     return finalists
+
+
+def _fits(loop: Loop, points: Sequence[Point], plan: Plan, block: int) -> bool:
+    """Whether a block ends within the budget, or soon after it with all that make a confirmation of the blocks so far.
+
+    The first one may end later for its own sake: nothing else says how fast the baselines are.
+    """
+    owed, late = planning.LEAST_BLOCKS - block, loop.budget_s + planning.OVERTIME_S
+    if owed > 0 and loop.affordable(points, plan, late, times=owed):
+        return True
+    return loop.affordable(points, plan, loop.budget_s if block else late)
 
 
 def _open(loop: Loop, raced: Raced, why: str) -> list[Point]:
