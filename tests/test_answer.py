@@ -195,6 +195,13 @@ def test_fidelity_can_be_the_limit_that_binds() -> None:
     assert (found.nearest.limit, found.nearest.measured) == ("fidelity >= 0.99", "0.9300")
 
 
+def test_a_fidelity_just_below_its_limit_is_not_rounded_up_to_it() -> None:
+    asked = a_question("max throughput, fidelity > 0.99999")
+    found = answer(a_study({FAST: 200.0}, cosines={FAST: 0.99997}, baselines={}, question=asked))
+    assert found.nearest is not None and found.nearest.measured == "0.99997"
+    assert [group.message for group in found.failures] == ["fidelity 0.99997; the limit is 0.99999"]
+
+
 def test_when_everything_failed_there_is_no_closest_point() -> None:
     search = a_search({FAST: CRASH, SLOW: CRASH})
     found = answer(recorded([*opening(a_question()), *search, Closed(status="nothing_feasible", why="")]))

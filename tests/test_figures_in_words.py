@@ -52,6 +52,20 @@ def test_ratios_tell_close_calls_apart() -> None:
     assert words.interval(Interval(value=812.4, low=790.0, high=830.1)) == "812 (790 to 830)"
 
 
+@pytest.mark.parametrize(
+    ("found", "floor", "text"),
+    [
+        (0.93, 0.99, "0.9300"),
+        (0.99997, 0.99999, "0.99997"),
+        (0.9899999, 0.99, "0.9899999"),
+        (0.99004, 0.99003, "0.99004"),
+        (1.0, 0.99, "1.0000"),
+    ],
+)
+def test_a_figure_never_seems_to_be_on_the_other_side_of_its_limit(found: float, floor: float, text: str) -> None:
+    assert words.beside(found, floor) == text
+
+
 @pytest.mark.parametrize(("count", "text"), [(0, "0 launches"), (1, "1 launch"), (2, "2 launches")])
 def test_plurals(count: int, text: str) -> None:
     assert words.counted(count, "launch") == text

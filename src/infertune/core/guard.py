@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from infertune.core import verdict
+from infertune.core import verdict, words
 from infertune.core.records import Failed, Launch, Measurement, Trial
 from infertune.core.space import Point, Rule, Space, Value
 from infertune.core.verdict import Terms
@@ -71,5 +71,6 @@ def wrong_output(point: Point, terms: Terms) -> Failed:
     """The failure of a point whose outputs are too far from the reference."""
     found = verdict.check_of(terms, point)
     reason = found.reason if found and not found.reason.startswith(verdict.SAME_ARITHMETIC) else ""
-    value = f"fidelity {found.value if found else 0.0:.4f}; the limit is {terms.goal.fidelity_floor:g}"
+    floor = terms.goal.fidelity_floor
+    value = f"fidelity {words.beside(found.value if found else 0.0, floor)}; the limit is {floor:g}"
     return Failed(stage="verify", kind="output", message=reason or value)

@@ -52,7 +52,7 @@ def _excess(terms: Terms, sample: Sample, limit: Limit) -> float:
 def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
     if limit.metric == "fidelity":
         found = check_of(terms, sample.point)
-        return "not checked" if found is None or not found.made else f"{found.value:.4f}"
+        return "not checked" if found is None or not found.made else words.beside(found.value, limit.bound)
     if limit.metric in ("batch", "cores"):
         return str(sample.point.number(limit.metric, 1))
     return with_unit(limit.metric, statistics.median(metric_value(limit.metric, m) for m in sample.measurements))

@@ -30,6 +30,12 @@ def _decimals(number: float) -> str:
     return f"{number:.3f}" if number != 1.0 and f"{number:.2f}" == "1.00" else f"{number:.2f}"
 
 
+def beside(found: float, floor: float) -> str:
+    """Four decimals; more where with four it would seem to be on the other side of its limit."""
+    spelled = (f"{found:.{digits}f}" for digits in range(4, 16))
+    return next((text for text in spelled if (float(text) >= floor) == (found >= floor)), repr(found))
+
+
 def counted(number: int, noun: str) -> str:
     """``1 launch``, ``2 launches``."""
     plural = f"{noun}es" if noun.endswith(("ch", "s", "x")) else f"{noun}s"

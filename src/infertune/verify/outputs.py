@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from infertune.core import words
 from infertune.core.records import Fidelity, Measure
 from infertune.core.space import Point
 
@@ -173,5 +174,5 @@ def distance(
         else:
             found = worst_cosine(*finite(mine, true))
         if found is not None and found < floor:
-            return f"{name} has {told} {found:.4f} to the reference; the limit is {floor:g}"
+            return f"{name} has {told} {words.beside(found, floor)} to the reference; the limit is {floor:g}"
     return ""
