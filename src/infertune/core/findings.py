@@ -97,11 +97,12 @@ class AtLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """``failed`` counts trials that never gave a figure; ``launches`` counts every one, failed or not."""
+    """``failed`` counts trials that never gave a figure; ``failed_launches`` the ones among ``launches``."""
 
     trials: int
     launches: int
     failed: int
+    failed_launches: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,8 @@ NOT_MEASURED = "not measured"
 
 def counts(reading: Reading) -> Counts:
     failed = sum(history.failure(trial) is not None for trial in reading.trials)
-    return Counts(trials=len(reading.trials), launches=len(reading.launches), failed=failed)
+    lost = sum(isinstance(launch.outcome, Failed) for launch in reading.launches)
+    return Counts(trials=len(reading.trials), launches=len(reading.launches), failed=failed, failed_launches=lost)
 
 
 def failures(tried: Iterable[Trial]) -> tuple[FailureGroup, ...]:

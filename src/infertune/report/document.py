@@ -277,9 +277,8 @@ def _time(found: Answer) -> Iterator[tuple[str, str]]:
         yield name, f"{words.seconds(seconds)} ({100 * seconds / spent.total:.0f} %)" if spent.total else "0.0 s"
     budget = f" of {words.seconds(found.budget_s)}" if found.budget_s else ""
     counts = found.counts
-    tried = (
-        f"{words.counted(counts.trials, 'point')}, {words.counted(counts.launches, 'launch')}, {counts.failed} failed"
-    )
+    points, launches = words.counted(counts.trials, "point"), words.counted(counts.launches, "launch")
+    tried = f"{points} ({counts.failed} failed), {launches} ({counts.failed_launches} failed)"
     yield "in all", f"{words.seconds(spent.total)}{budget}: {tried}"
     if found.noise is not None:
         yield "noise", noise_words(found.noise)

@@ -125,7 +125,8 @@ def spent(basis: Basis) -> str:
     counts, end = found.counts, basis.entries[-1].at_s if basis.entries else 0.0
     budget = f" of {words.seconds(found.budget_s)}" if found.budget_s else ""
     points, launches = words.counted(counts.trials, "point"), words.counted(counts.launches, "launch")
-    return f"In all {words.seconds(end)}{budget}: {points}, {launches}; {counts.failed} of the points failed."
+    failed = f"{counts.failed} of the points and {counts.failed_launches} of the launches failed"
+    return f"In all {words.seconds(end)}{budget}: {points}, {launches}; {failed}."
 
 
 def mattered(found: Importance) -> str:
