@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from infertune.core.goal import parse_goal
-from infertune.core.records import BuildJob, Feed, InferJob, MeasureJob, Model
+from infertune.core.records import BuildJob, Failed, Feed, InferJob, MeasureJob, Model
 from infertune.core.space import Space, Value
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.shell import LocalShell
+from infertune.edge.worker import LocalExecutor
 from infertune.prepare.load import describe
 from infertune.targets import discover, find_target, missing
 from infertune.testing.targets import QUICK, TargetContract
@@ -177,6 +178,26 @@ def test_scalars_and_batches_on_other_axes_reach_the_runtime(
     target.infer(InferJob(model=mixed, point=point, artifact=str(tmp_path), feed=Feed(seed=0), count=1,
                           into=str(saved)), LocalShell())  # fmt: skip
     assert np.load(saved)["y.0"].shape == (batch, 4)
+
+
+def test_a_request_that_fails_in_openvino_ends_the_launch_with_its_reason(tmp_path: Path) -> None:
+    """The numbers of a shape are drawn below 2, which no reshaping of 64 values fits."""
+    from onnx.helper import make_node
+
+    import tiny_graphs as tiny
+
+    made = tiny.model(
+        [make_node("Reshape", ["x", "shape"], ["r"]), make_node("Relu", ["r"], ["y"])],
+        [tiny.value("x", ("batch", 64)), tiny.value("shape", (2,), tiny.INT64)],
+        [tiny.value("y", None)],
+    )
+    model = describe(tiny.save(made, tmp_path / "m.onnx"), shapes={})
+    point = four_cpus("openvino", model).seeds[0].but(precision="f32", cores=1, instances=1)
+    find_target("openvino").build(BuildJob(model=model, point=point, into=str(tmp_path)), LocalShell())
+    job = MeasureJob(model=model, point=point, artifact=str(tmp_path), plan=QUICK, feed=Feed(seed=0))
+    found = LocalExecutor(LocalShell()).run("openvino", job, timeout_s=120.0)
+    assert isinstance(found, Failed) and found.kind == "crash"
+    assert "reshape pattern" in found.message and "Exception" not in found.message
 
 
 @pytest.mark.parametrize(("set_size", "callers"), [(1, 0), (2, 1)])

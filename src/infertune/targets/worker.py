@@ -101,7 +101,7 @@ def failure_kind(job: Job, error: BaseException) -> FailureKind:
 def told(error: BaseException) -> str:
     """A runtime's message on one line, without the places in its source that it came through."""
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith("Exception from ")]
+    said = [line for line in lines if line and not re.match("(Caught exception: )?Exception from ", line)]
     return " ".join(said) or type(error).__name__
 
 

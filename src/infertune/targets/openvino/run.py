@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
+_LOOK_S = 0.5  # how often failed requests are looked for: OpenVINO never calls the Python callback of one
 _YES = {"on": True, "off": False}
 _READ_BACK = {
     "instances": "NUM_STREAMS",
@@ -122,6 +124,7 @@ class OvSession:
         ]
         self._answer: Callable[[Arrays], Arrays] | None = None
         self._next = 0
+        self._look_ns = 0
         self._enqueue: list[int] = []
         self._execute: list[int] = []
         for slot, request in enumerate(self._requests):
@@ -139,16 +142,32 @@ class OvSession:
         request.start_async()
 
     def wait(self, timeout_s: float | None = None) -> Sequence[tuple[int, int]]:
-        try:
-            slot, end = self._done.get(timeout=timeout_s)
-        except Empty:
-            return ()
+        """Also raises, about every `_LOOK_S`, what a request failed of."""
+        left = math.inf if timeout_s is None else timeout_s
+        while True:
+            self._look()
+            try:
+                return (self._completed(*self._done.get(timeout=min(left, _LOOK_S))),)
+            except Empty:
+                left -= _LOOK_S
+                if left <= 0:
+                    return ()
+
+    def _look(self) -> None:
+        now = self._now_ns()
+        if now < self._look_ns:
+            return
+        self._look_ns = now + int(_LOOK_S * 1e9)
+        for request in self._requests:
+            request.wait_for(0)
+
+    def _completed(self, slot: int, end: int) -> tuple[int, int]:
         request = self._requests[slot]
-        request.wait()  # raises here what the runtime met while executing
+        request.wait()  # the callback comes a little before the request may be started again
         execute = int(request.latency * 1e6)
         self._execute.append(execute)
         self._enqueue.append(max(0, end - self._sent[slot] - execute))
-        return ((slot, end),)
+        return slot, end
 
     def phases(self) -> tuple[Phase, ...]:
         told = (
