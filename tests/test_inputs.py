@@ -193,6 +193,7 @@ def test_inputs_without_a_batch(tmp_path: Path) -> None:
     x = np.ones((4, 2), np.float32)
     scale = np.arange(4, dtype=np.float32)
     sets = make_inputs(wanted, feed(tmp_path, {"x": x, "scale": scale, "limit": np.array([9], np.float32)}), 2, 2)
+    assert all(isinstance(array, np.ndarray) for s in sets for array in s.values()), "ONNX Runtime takes nothing else"
     assert [s["scale"].item() for s in sets] == [0, 2] and [s["limit"].tolist() for s in sets] == [[9], [9]]
 
 

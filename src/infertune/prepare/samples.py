@@ -44,7 +44,7 @@ class Samples:
         if name not in self.axes:
             return array
         axis = self.axes[name]
-        return array[rows[0]] if axis is None else np.ascontiguousarray(np.moveaxis(array[rows], 0, axis))
+        return np.asarray(array[rows[0]]) if axis is None else np.ascontiguousarray(np.moveaxis(array[rows], 0, axis))
 
 
 def read_samples(path: str, model: Model) -> Samples:
