@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx.helper import make_node
 
 import infertune.targets
 from infertune.core.errors import UsageError
@@ -215,6 +216,29 @@ def test_run_py_says_that_the_measurement_was_on_samples(
     (tmp_path / "config.json").write_text(json.dumps(config))
     run_path(str(tmp_path / "run.py"))["main"](0.05)
     assert "measured on samples of your own; these are seeded inputs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("preset", ["explicit", "default"])
+def test_a_served_model_does_not_warn_at_every_request(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], preset: str
+) -> None:
+    """ONNX Runtime warns whenever an output is not of the shape that the file declares, here one sample."""
+    import tiny_graphs as tiny
+
+    graph = tiny.model(
+        [make_node("Add", ["x", "x"], ["y"]), make_node("Reshape", ["y", "shape"], ["z"])],
+        [tiny.value("x", ("batch", 4))],
+        [tiny.value("z", (1, 4))],
+        [tiny.constant("shape", -1, 4)],
+    )
+    model = describe(tiny.save(graph, tmp_path / "m.onnx"), shapes={})
+    left: dict[str, Value] = (
+        {"preset": "default", "cores": 0, "instances": 0, "set_size": 0} if preset == "default" else {}
+    )
+    bundle = made(tmp_path, promised(model, "onnxruntime", batch=8, **left))
+    capfd.readouterr()
+    run_path(str(bundle.folder / "run.py"))["main"](0.05)
+    assert capfd.readouterr().err == ""
 
 
 # ---------------------------------------------------------------- servers

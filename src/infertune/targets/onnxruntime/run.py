@@ -18,7 +18,7 @@ from infertune.core.space import Point
 from infertune.targets.onnxruntime.build import bind_shapes
 from infertune.targets.onnxruntime.knobs import MODEL_FILE, ORIGINAL
 from infertune.targets.onnxruntime.outputs import numbers
-from infertune.targets.onnxruntime.settings import CONFIG_ENTRIES, entries, options
+from infertune.targets.onnxruntime.settings import CONFIG_ENTRIES, LOG_SEVERITY, entries, options
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -32,7 +32,6 @@ def session_options(point: Point) -> ort.SessionOptions:
 
     enums = {"execution_mode": ort.ExecutionMode, "graph_optimization_level": ort.GraphOptimizationLevel}
     settings = ort.SessionOptions()
-    settings.log_severity_level = 3
     for name, value in options(point).items():
         setattr(settings, name, getattr(enums[name], str(value)) if name in enums else value)
     for entry, text in entries(point).items():
@@ -45,7 +44,7 @@ def default_options(shapes: tuple[tuple[str, int], ...]) -> ort.SessionOptions:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = LOG_SEVERITY
     bind_shapes(options, shapes)
     return options
 

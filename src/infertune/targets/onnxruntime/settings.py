@@ -5,6 +5,9 @@ from __future__ import annotations
 from infertune.core.space import Point
 from infertune.targets.onnxruntime.knobs import ORIGINAL
 
+LOG_SEVERITY = 3
+"""Errors only: some models earn a warning for every request, which takes longer to print than a small one to serve."""
+
 CONFIG_ENTRIES = {
     "spinning": ("session.intra_op.allow_spinning", {"on": "1", "off": "0"}),
     "prepacking": ("session.disable_prepacking", {"on": "0", "off": "1"}),
@@ -13,11 +16,12 @@ CONFIG_ENTRIES = {
 
 
 def options(point: Point) -> dict[str, object]:
-    """Attributes of `SessionOptions`; none under the runtime's own preset."""
+    """Attributes of `SessionOptions`; under the runtime's own preset only what is logged."""
     if point["preset"] == ORIGINAL:
-        return {}
+        return {"log_severity_level": LOG_SEVERITY}
     parallel = point["execution_mode"] == "parallel"
     return {
+        "log_severity_level": LOG_SEVERITY,
         "graph_optimization_level": "ORT_DISABLE_ALL",  # the file is optimised already
         "intra_op_num_threads": point.number("cores"),
         "inter_op_num_threads": point.number("cores") if parallel else 1,
