@@ -137,6 +137,17 @@ def test_a_quiet_machine_keeps_the_promise_at_once(tmp_path: Path) -> None:
     assert found.ratio.value == pytest.approx(1.0, abs=0.01) and found.changes == ()
 
 
+def test_launches_take_the_inputs_that_the_bundle_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = machine(200.0, 100.0)
+    found = verdict(tmp_path, here, inputs="mine.npz")
+    paths = {job.feed.path for job in here.jobs if isinstance(job, MeasureJob)}
+    assert paths == {str(tmp_path / "mine.npz")}, "workers run in folders of their own"
+    assert found.promised.feed.path is None
+
+
 def test_a_slow_spell_of_the_machine_cancels(tmp_path: Path) -> None:
     found = verdict(tmp_path, machine(140.0, 70.0))
     assert found.kept and found.relative.value == pytest.approx(1.0, abs=0.01)

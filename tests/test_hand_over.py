@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infertune.core.answer import answer
 from infertune.core.errors import CreateError
-from infertune.core.records import Closed
+from infertune.core.records import Closed, Feed
 from infertune.export.bundle import MARK
 from infertune.study.hand_over import _doubts, _outputs, _whole
 from infertune.testing.records import a_point, a_question, a_search, a_study, opening, recorded
@@ -63,3 +64,10 @@ def test_what_was_not_made_sure_of_is_told() -> None:
     sure = answer(a_study({fast: 200.0}, baselines={"onnxruntime default": 1.0}, cosines={fast: 0.9998}))
     assert _outputs(sure, fast) == "cosine 0.99980 to the f32 reference over 2 inputs drawn at random"
     assert _doubts(sure, fast) == []
+
+
+def test_inputs_that_the_bundle_does_not_hold_are_told() -> None:
+    fast = a_point(precision="bf16")
+    question = replace(a_question(), feed=Feed(seed=0, path="mine.npz"))
+    found = answer(recorded([*opening(question), *a_search({fast: 200.0})]))
+    assert [doubt for doubt in _doubts(found, fast) if "`infertune verify` takes them with --inputs" in doubt]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infertune.cli.options import Json
+from infertune.cli.options import Inputs, Json
 
 if TYPE_CHECKING:
     from infertune.core.errors import DriftError
@@ -38,6 +38,7 @@ def command(
             help="Python of the environment before an upgrade: compare with the bundle there.",
         ),
     ] = None,
+    inputs: Inputs = None,
     recompute: Annotated[
         bool,
         typer.Option(
@@ -54,7 +55,7 @@ def command(
     from infertune.core.errors import DriftError
     from infertune.study.verifying import verify
 
-    found = verify(folder, tolerance=tolerance / 100, launches=launches, window_s=window, before=before)
+    found = verify(folder, tolerance=tolerance / 100, launches=launches, window_s=window, before=before, inputs=inputs)
     if json:
         print_json(as_json(found))
     else:

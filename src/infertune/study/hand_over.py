@@ -38,6 +38,10 @@ from infertune.study.checking import is_exact
 from infertune.study.study import Study
 
 _log = logging.getLogger(__name__)
+_OWN_INPUTS = (
+    "figures are those of inputs that the bundle does not hold: `infertune verify` takes them with --inputs, "
+    "and run.py draws others in `random_inputs`"
+)
 
 
 def export(study: Study, into: str | Path, *, to: str = DEFAULT, level: str | None = None) -> Path:
@@ -79,7 +83,8 @@ def _doubts(answer: Answer, winner: Point) -> list[str]:
     """What a study did not make sure of before its winner was handed over."""
     checked = answer.fidelity is not None or is_exact(winner)
     figures = [] if answer.confirmed else ["figures are not confirmed on fresh launches"]
-    return figures + ([] if checked else ["outputs were not checked against the f32 reference"])
+    outputs = [] if checked else ["outputs were not checked against the f32 reference"]
+    return figures + outputs + ([] if answer.question.feed.path is None else [_OWN_INPUTS])
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from infertune.core import audit, drift, stats
 from infertune.core.drift import Basis
 from infertune.core.errors import NotFoundError, NothingFeasible
 from infertune.core.load import CLOSED, Load
-from infertune.core.records import Device, Failed, Interval, MeasureJob, Measurement, Named, Plan
+from infertune.core.records import Device, Failed, Feed, Interval, MeasureJob, Measurement, Named, Plan
 from infertune.core.seams import Executor
 from infertune.core.space import Point
 from infertune.edge.files import shown
@@ -58,6 +58,7 @@ class _Trial:
 
     promised: Promise
     artifact: str
+    feed: Feed
     plan: Plan
     executor: Executor
     other: Executor | None  # the environment of before
@@ -72,13 +73,15 @@ class _Trial:
             artifact = str(Path(self.artifact, anchor.folder))
             model = replace(model, path=str(Path(artifact, Path(model.path).name)))
         plan = replace(self.plan, load=own_schedule(self.plan.load, 0, block))
-        job = MeasureJob(model=model, point=point, artifact=artifact, plan=plan, feed=self.promised.feed)
+        job = MeasureJob(model=model, point=point, artifact=artifact, plan=plan, feed=self.feed)
         reply = executor.run(point.target, job, timeout_s=launch_timeout_s(plan))
         if isinstance(reply, Measurement) and reply.latencies_ns:
             return reply
         why = reply.message if isinstance(reply, Failed) else "no request completed"
         raise NothingFeasible(
-            "bundle-does-not-run", f"a launch of the bundle failed: {why}", hint="`infertune doctor` tells what works"
+            "bundle-does-not-run",
+            f"a launch of the bundle failed: {why}",
+            hint="`infertune doctor` tells what works; where the model needs certain values, give them with --inputs",
         )
 
     def block(self) -> None:
@@ -133,6 +136,7 @@ def verify(
     launches: int = LAUNCHES,
     window_s: float = WINDOW_S,
     before: str | Path | None = None,
+    inputs: str | Path | None = None,
     executor: Executor | None = None,
     other: Executor | None = None,
     host: Named | None = None,
@@ -141,8 +145,9 @@ def verify(
     """Measure a bundle again in ``launches`` blocks, in up to three times as many while the verdict is open.
 
     ``before`` names the Python interpreter of another environment with infertune (other versions of the runtime): each
-    block then launches the bundle in both, and their ratio decides. Raises what `read_bundle` raises, `NotFoundError`
-    when that interpreter has no infertune, `NothingFeasible` when the bundle does not run.
+    block then launches the bundle in both, and their ratio decides. ``inputs`` is an ``.npz`` as `tune` takes it, which
+    no bundle holds; without it inputs are drawn. Raises what `read_bundle` raises, what `read_samples` raises for that
+    file, `NotFoundError` when that interpreter has no infertune, `NothingFeasible` when the bundle does not run.
     """
     folder = Path(folder).resolve()
     promised = read_bundle(folder)
@@ -154,6 +159,7 @@ def verify(
     trial = _Trial(
         promised=promised,
         artifact=str(folder),
+        feed=promised.feed if inputs is None else replace(promised.feed, path=str(Path(inputs).resolve())),
         plan=plan(window_s, promised.load),
         executor=here,
         other=other,
