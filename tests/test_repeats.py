@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from infertune.core import audit, stats, wire
 from infertune.core.answer import answer
@@ -25,7 +28,7 @@ from infertune.core.records import (
     Repeats,
     TensorSpec,
 )
-from infertune.measure.repeats import MOST, time_repeats
+from infertune.measure.repeats import MOST, alike, time_repeats
 from infertune.targets.inproc import measure_session
 from infertune.testing.clock import FakeClock
 from infertune.testing.records import a_model, a_point, a_study
@@ -146,6 +149,26 @@ def test_the_same_input_goes_first_in_every_other_pair() -> None:
     found = time_repeats(Session(clock, answer_ns=lambda inputs: MS), sets, clock)
     assert asked == [0, 0, 1, 2, 0, 0, 0, 0, 3, 4, 0, 0]
     assert found == Repeats(same_ns=RawNs([MS] * 4), varied_ns=RawNs([MS] * 4))
+
+
+@given(
+    values=hnp.arrays(
+        st.sampled_from([np.float16, np.float32, np.float64]), (3, 2), elements=st.floats(allow_nan=False, width=16)
+    ),
+    steps=st.integers(1, MOST),
+)
+def test_what_is_compared_with_is_unseen_but_takes_the_same_branches(
+    values: np.ndarray[Any, np.dtype[Any]], steps: int
+) -> None:
+    ids = np.arange(3)
+    found = alike({"x": values, "ids": ids}, {"x": values, "ids": ids + 1}, steps)
+    assert found["x"].dtype == values.dtype and found["ids"].tolist() == [1, 2, 3]
+    limits = np.finfo(values.dtype)
+    moves = (values != 0) & (np.abs(values) < limits.max / 2)
+    assert np.array_equal((found["x"] != values)[moves], np.ones(moves.sum(), bool))
+    assert np.array_equal(found["x"][values == 0], values[values == 0])
+    apart = np.abs(found["x"][moves] - values[moves])
+    assert np.all(apart <= steps * (limits.eps * np.abs(values[moves]) + limits.tiny))
 
 
 def test_inputs_too_large_for_many_of_them_are_left_alone() -> None:
