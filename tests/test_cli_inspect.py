@@ -90,6 +90,17 @@ def test_inspect_names_what_it_cannot_count(folder: Path, capsys: pytest.Capture
     assert lines[-1] == "shapes become unknown at: NonZero `find`"
 
 
+def test_inspect_says_where_the_batch_could_not_be_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.save(tiny.relu("T", "B", 4), folder / "time_first.onnx")
+    tiny.save(tiny.relu(1, "T", 4), folder / "one.onnx")
+    unknown = "no symbol is known as the batch: a request counts as 1 sample unless --batch-symbol names one of T, B\n"
+    named = ("time_first.onnx", "--batch-symbol", "B")
+    assert unknown in told(capsys, "inspect", "time_first.onnx")
+    assert unknown not in told(capsys, "inspect", *named)
+    assert "the batch is fixed at 3\n" in told(capsys, "inspect", *named, "--shape", "B=3")
+    assert "the batch is fixed at 1\n" in told(capsys, "inspect", "one.onnx")
+
+
 def test_inspect_refuses_in_two_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean `ids.onnx`" in refused(capsys, 66, "inspect", "idz.onnx")
     assert "error[shape-syntax]" in refused(capsys, 2, "inspect", "ids.onnx", "--shape", "16")

@@ -75,7 +75,19 @@ def _print_symbols(found: Summary, console: Console) -> None:
         rows = [(quoted(s.name), _bound(s), quoted(", ".join(s.places))) for s in found.symbols]
         console.print(table(("symbol", "is", "where (port.axis)"), rows))
     if found.is_batch_fixed:
-        console.print(f"the batch is fixed at {found.batch}")
+        console.print(_fixed(found))
+
+
+def _fixed(found: Summary) -> str:
+    """Why no batch can be chosen; a first dimension that is open may be the batch under a name that does not tell."""
+    from infertune.core.words import counted
+
+    known = any(symbol.is_batch for symbol in found.symbols)
+    if known or not any(port.dims and isinstance(port.dims[0], str) for port in found.inputs):
+        return f"the batch is fixed at {found.batch}"
+    names = quoted(", ".join(symbol.name for symbol in found.symbols))
+    samples = counted(found.batch, "sample")
+    return f"no symbol is known as the batch: a request counts as {samples} unless --batch-symbol names one of {names}"
 
 
 def _bound(symbol: SymbolFact) -> str:
