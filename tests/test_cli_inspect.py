@@ -101,6 +101,23 @@ def test_inspect_says_where_the_batch_could_not_be_told(folder: Path, capsys: py
     assert "the batch is fixed at 1\n" in told(capsys, "inspect", "one.onnx")
 
 
+def test_what_a_person_is_told_to_type_is_quoted_for_the_shell(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.save(tiny.relu("batch", "Größe N"), folder / "spaced.onnx")
+    assert "unbound: --shape 'Größe N=NUMBER'" in told(capsys, "inspect", "spaced.onnx")
+    assert "--shape 'Größe N=128'" in refused(capsys, 2, "measure", "spaced.onnx", "-o", "r")
+    hint = refused(capsys, 2, "prepare", "spaced.onnx", "-o", "my model.onnx").splitlines()[1]
+    assert hint == "hint: `infertune prepare spaced.onnx --fp16-range clip -o 'my model.onnx'`"
+
+
+def test_a_model_without_weights_as_tensors_is_not_said_to_hold_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.save(tiny.relu("batch", 4), folder / "relu.onnx")
+    assert "\nno weights but what nodes hold as attributes, as trees do\n" in told(capsys, "inspect", "relu.onnx")
+
+
 def test_inspect_refuses_in_two_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean `ids.onnx`" in refused(capsys, 66, "inspect", "idz.onnx")
     assert "error[shape-syntax]" in refused(capsys, 2, "inspect", "ids.onnx", "--shape", "16")

@@ -45,7 +45,10 @@ def _print_file(found: Summary, console: Console) -> None:
     held = ", ".join(f"{w.dtype} {bytes_text(w.size_bytes)} ({counted(w.tensors, 'tensor')})" for w in found.weights)
     console.print(f"{files.shown(found.path)}: {bytes_text(found.file_bytes)}{data}, sha256 {found.digest[:16]}")
     console.print(f"opset {opsets}; IR version {found.ir_version}{made}; {counted(found.nodes, 'node')}")
-    console.print(f"{found.parameters:,} parameters, {bytes_text(found.weight_bytes)} of weights: {held or 'none'}")
+    if not found.weights:
+        console.print("no weights but what nodes hold as attributes, as trees do")
+        return
+    console.print(f"{found.parameters:,} parameters, {bytes_text(found.weight_bytes)} of weights: {held}")
 
 
 def _print_ports(found: Summary, console: Console) -> None:
@@ -93,7 +96,9 @@ def _fixed(found: Summary) -> str:
 def _bound(symbol: SymbolFact) -> str:
     if symbol.value is not None:
         return str(symbol.value)
-    return "the batch" if symbol.is_batch else f"unbound: --shape {quoted(symbol.name)}=NUMBER"
+    from infertune.prepare.shapes import option
+
+    return "the batch" if symbol.is_batch else f"unbound: {quoted(option(f'{symbol.name}=NUMBER'))}"
 
 
 def _print_arithmetic(found: Summary, console: Console) -> None:

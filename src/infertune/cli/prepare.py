@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from infertune.cli.options import Json, ModelFile
-from infertune.core.errors import UsageError
+from infertune.core.errors import UsageError, quoted
 
 if TYPE_CHECKING:
     from infertune.prepare.fp16 import Finding, RangeReport
@@ -44,9 +45,8 @@ def command(
     from infertune.prepare import fp16
 
     if fp16_range is None:
-        raise UsageError(
-            "usage", "no edit was asked for", hint="`infertune prepare m.onnx --fp16-range clip -o fp16-safe.onnx`"
-        )
+        asked = ["infertune", "prepare", str(model), "--fp16-range", "clip", "-o", str(output or "fp16-safe.onnx")]
+        raise UsageError("usage", "no edit was asked for", hint=f"`{quoted(shlex.join(asked), 400)}`")
     if output is not None and fp16_range is Range.report:
         raise UsageError("usage", "a report writes no model", hint="leave -o out, or ask for --fp16-range clip")
     if output is not None:

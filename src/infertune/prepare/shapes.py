@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,7 @@ def _check_value(symbol: str, value: int) -> None:
 def _unresolved(symbols: Sequence[str], naming: Naming) -> UsageError:
     several = len(symbols) > 1
     decodes = any("past" in symbol.lower() for symbol in symbols)
-    options = " ".join(_option(f"{s}={_next_token(s) if decodes else _likely(s, naming)}") for s in symbols)
+    options = " ".join(option(f"{s}={_next_token(s) if decodes else _likely(s, naming)}") for s in symbols)
     return UsageError(
         "unresolved-symbols",
         f"{'these symbols have' if several else 'this symbol has'} no value: {quoted(', '.join(symbols), 400)}",
@@ -98,8 +99,9 @@ def _unresolved(symbols: Sequence[str], naming: Naming) -> UsageError:
     )
 
 
-def _option(assignment: str) -> str:
-    return f"--shape {assignment}" if re.fullmatch(r"[\w.=]+", assignment) else f"--shape '{assignment}'"
+def option(assignment: str) -> str:
+    """The option as a shell takes it."""
+    return f"--shape {shlex.quote(assignment)}"
 
 
 SIDE = 224
