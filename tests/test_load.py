@@ -91,6 +91,19 @@ def test_the_nameless_middle_of_a_recurrent_state_is_the_batch(
     assert name_dims(ports, ()).inputs == (("batch", 512), named)
 
 
+def test_a_placeholder_on_several_axes_is_no_name() -> None:
+    """Paddle2ONNX writes `?` for height and for width."""
+
+    def named(*dims: tuple[int | str, ...]) -> tuple[tuple[int | str, ...], ...]:
+        ports = [Port(name="xyz"[i], dtype="float32", dims=of) for i, of in enumerate(dims)]
+        return name_dims(ports, ports).inputs
+
+    assert named(("N", 3, "?", "?")) == (("N", 3, "x.2", "x.3"),)
+    assert named(("?", "?")) == (("batch", "x.1"),)
+    assert named(("N", "?"), ("N", "?")) == (("N", "?"), ("N", "?")), "one symbol for all inputs is handier"
+    assert named(("N", "side", "side")) == (("N", "side", "side"),)
+
+
 def test_a_batch_on_another_axis_is_found_by_its_name() -> None:
     ports = [Port(name="x", dtype="float32", dims=("time", "batch", 32))]
     assert name_dims(ports, ()).batch_symbol == "batch"

@@ -18,6 +18,7 @@ _BATCH_NAMES = ("batch_size", "batch", "batchsize", "n", "b", "bs", "num_batch",
 _INVENTED = re.compile(
     r"unk__\d+|.*_?dynamic_axes_\d+|(p2o\.)?DynamicDimension\.\d+|\?|-1|none|unknown\w*", re.IGNORECASE
 )
+_NO_NAME = re.compile(r"\?|-1|none|unknown", re.IGNORECASE)  # Paddle2ONNX writes `?` for height and for width
 _STATE = re.compile(r"state|hidden|cell|cache|^[hc]_?\d*$", re.IGNORECASE)
 _LENGTH_LIKE = re.compile(r"seq|len|time|step|height|width|frame|token|past|dim|^[thwlsd]$", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
@@ -50,12 +51,14 @@ class Naming:
 def name_dims(inputs: Sequence[Port], outputs: Sequence[Port], batch_symbol: str | None = None) -> Naming:
     """Name what has no name and find the batch.
 
-    A dynamic dimension without a name becomes ``input_ids.1`` (the port and the axis). The batch is the symbol of
+    A dynamic dimension without a name becomes ``input_ids.1`` (the port and the axis), and so does one whose name says
+    that it has none, where an input has it on several axes: they need not be equal. The batch is the symbol of
     axis 0 of the inputs, or one called so on another axis. Nameless ones of axis 0, and names that an exporter invented
     for each input, count as one and the same, and so does the nameless middle one of a recurrent state (layers x batch
     x width).
     ``batch_symbol`` overrides what is found. Raises `UsageError` when no input has that symbol.
     """
+    inputs, outputs = _without_repeated(inputs, outputs)
     batch, merged = _find_batch(inputs)
     rename = dict.fromkeys(merged, batch) if batch else {}
     named_in = tuple(_named(port, rename, batch) for port in inputs)
@@ -66,6 +69,17 @@ def name_dims(inputs: Sequence[Port], outputs: Sequence[Port], batch_symbol: str
             raise unknown_symbol(batch_symbol, naming.symbols)
         return replace(naming, batch_symbol=batch_symbol)
     return naming if batch else replace(naming, fixed_batch=_fixed_batch(named_in))
+
+
+def _without_repeated(inputs: Sequence[Port], outputs: Sequence[Port]) -> tuple[list[Port], list[Port]]:
+    """The ports without names that say nothing and stand on several axes of one input."""
+    counted = (item for port in inputs for item in Counter(port.dims or ()).items())
+    gone = {dim for dim, count in counted if count > 1 and isinstance(dim, str) and _NO_NAME.fullmatch(dim)}
+
+    def bare(port: Port) -> Port:
+        return replace(port, dims=port.dims and tuple(None if dim in gone else dim for dim in port.dims))
+
+    return [bare(port) for port in inputs], [bare(port) for port in outputs]
 
 
 def _named(port: Port, rename: dict[str, str], nameless_batch: str | None) -> tuple[int | str, ...]:
