@@ -7,7 +7,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -57,6 +57,23 @@ def make(kind: str) -> Any:
         case _:
             config = transformers.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_size=99)
             return transformers.T5ForConditionalGeneration(config)
+
+
+def clip() -> Any:
+    """With room for 12 tokens."""
+    text = TEXT | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "max_position_embeddings": 12}
+    config = transformers.CLIPConfig(text_config=text, vision_config=TINY | {"image_size": 32, "patch_size": 8})
+    return transformers.CLIPModel(config)
+
+
+def whisper() -> Any:
+    """With room for 100 frames."""
+    config = transformers.WhisperConfig(
+        d_model=32, vocab_size=99, max_source_positions=50, encoder_layers=1, encoder_attention_heads=2,
+        encoder_ffn_dim=64, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=64, bos_token_id=1,
+        eos_token_id=2, pad_token_id=0, decoder_start_token_id=1, suppress_tokens=None, begin_suppress_tokens=None,
+    )  # fmt: skip
+    return transformers.WhisperForConditionalGeneration(config)
 
 
 def saved(model: Any, folder: Path, **how: Any) -> Path:
@@ -152,6 +169,12 @@ def test_kinds_of_models_become_one_graph(
     assert [check.output for check in done.comparisons] == outputs * 2
     assert all(check.agrees for check in done.comparisons)
     assert [path.name for path in into.parent.iterdir()] == ["m.onnx"]
+
+
+@pytest.mark.parametrize("make_model", [clip, whisper])
+def test_a_model_of_few_positions_is_checked_within_them(tmp_path: Path, make_model: Callable[[], Any]) -> None:
+    done = import_model(str(saved(make_model(), tmp_path / "model")), tmp_path / "m.onnx")
+    assert done.comparisons and all(check.agrees for check in done.comparisons)
 
 
 @pytest.mark.parametrize("opset", [14, 17, 20])

@@ -104,6 +104,7 @@ def _exported(model: original.Original, folder: Path, opset: int | None) -> Path
             onnx_export_from_model(
                 model.module, folder, opset=opset, task=model.task, monolith=True, no_post_process=True,
                 do_validation=False, preprocessors=model.preprocessors, device="cpu",
+                **original.within(model.module.config, original.TRACED),
             )  # fmt: skip
     except Exception as error:  # tracing runs the model's own code, which raises anything
         raise DataError(

@@ -23,6 +23,9 @@ SHAPES = (
 )
 """Neither is the shape at which the exporter traces (2 x 16), so that a size baked in shows."""
 
+TRACED = {"sequence_length": 16}
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_target_positions")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
@@ -179,12 +182,21 @@ def _exporter(module: Any, task: str, preprocessors: list[Any]) -> Any:
     return make(module.config, preprocessors=preprocessors)
 
 
+def within(config: Any, shape: Mapping[str, int]) -> dict[str, int]:
+    """``shape`` with no more tokens than the configuration has positions, and just the frames that a model of the
+    Whisper kind takes, which its encoder halves to positions."""
+    told = (getattr(part, name, None) for part in (config, config.get_text_config()) for name in _POSITIONS)
+    lengths = [shape["sequence_length"], *(most for most in told if isinstance(most, int) and most > 0)]
+    frames = getattr(config, "max_source_positions", None)
+    return {**shape, "sequence_length": min(lengths), **({"nb_max_frames": 2 * frames} if frames else {})}
+
+
 def samples(original: Original) -> tuple[Sample, ...]:
     """What the original makes of seeded inputs of two shapes.
 
     Raises `DataError`: ``weights-missing`` when an output depends on weights that the checkpoint lacks.
     """
-    made = tuple(_sample(original, shape) for shape in SHAPES)
+    made = tuple(_sample(original, within(original.module.config, shape)) for shape in SHAPES)
     if original.untrained and any(np.isnan(out).any() for sample in made for out in sample.outputs.values()):
         lacking = ", ".join(original.untrained[:3]) + (", ..." if len(original.untrained) > 3 else "")
         raise DataError(
