@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -106,6 +106,42 @@ def test_every_slot_is_always_busy() -> None:
     measurement, session = drive(lambda i: (5 + i % 7) * MS, in_flight=3, servers=3)
     assert session.sent == 1 + 3 + len(measurement.latencies_ns) + measurement.warmup_count - 1
     assert len(measurement.latencies_ns) % 3 == 0
+
+
+class Kept(FakeSession):
+    """Starts the successor of what is done by itself."""
+
+    asked = 0
+    keeping = False
+
+    def start(self, slot: int) -> None:
+        self.asked += 1
+        super().start(slot)
+
+    def wait(self, timeout_s: float | None = None) -> Sequence[tuple[int, int]]:
+        done = super().wait(timeout_s)
+        for slot, _ in done if self.keeping else ():
+            super().start(slot)
+        return done
+
+    def keep(self) -> bool:
+        self.keeping = True
+        return True
+
+    def rest(self) -> bool:
+        kept, self.keeping = self.keeping, False
+        return kept
+
+
+def test_a_session_that_keeps_its_slots_busy_is_measured_alike_and_asked_for_nothing_more() -> None:
+    clock = FakeClock()
+    session = Kept(clock, in_flight=6, servers=2, service_ns=lambda i: 10 * MS)
+    found = closed_loop(
+        session, batch=1, plan=Plan(), clock=clock, setup_ns=7, watch=lambda: lambda: Conditions(own_cpu=0.5)
+    )
+    usual, _ = drive(lambda i: 10 * MS, in_flight=6, servers=2)
+    assert (found.latencies_ns, found.ends_ns, found.wall_ns) == (usual.latencies_ns, usual.ends_ns, usual.wall_ns)
+    assert session.asked == 1 + 6, "the first request, and one for each slot"
 
 
 def test_settled_needs_agreeing_halves() -> None:

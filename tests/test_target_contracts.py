@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from infertune.core.goal import parse_goal
@@ -16,6 +18,8 @@ from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
 from infertune.prepare.load import describe
 from infertune.targets import discover, find_target, missing
+from infertune.targets.inproc import input_pool, measure_session
+from infertune.targets.onnxruntime.run import OrtSession
 from infertune.testing.targets import QUICK, TargetContract
 from small_models import write_classifier
 
@@ -198,6 +202,54 @@ def test_a_request_that_fails_in_openvino_ends_the_launch_with_its_reason(tmp_pa
     found = LocalExecutor(LocalShell()).run("openvino", job, timeout_s=120.0)
     assert isinstance(found, Failed) and found.kind == "crash"
     assert "reshape pattern" in found.message and "Exception" not in found.message
+
+
+def side_by_side(model: Model, folder: Path) -> MeasureJob:
+    """Two instances of ONNX Runtime with two requests each."""
+    point = four_cpus("onnxruntime", model).seeds[0].but(cores=1, instances=2, set_size=2)
+    find_target("onnxruntime").build(BuildJob(model=model, point=point, into=str(folder)), LocalShell())
+    return MeasureJob(model=model, point=point, artifact=str(folder), plan=QUICK, feed=Feed(seed=0), repeats=3)
+
+
+def test_instances_side_by_side_take_their_next_requests_themselves(model: Model, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Noted(OrtSession):
+        def start(self, slot: int) -> None:
+            asked.append(slot)
+            super().start(slot)
+
+    job, clock = side_by_side(model, tmp_path), MonotonicClock()
+    found = measure_session(job, clock, lambda pool: Noted(job, clock, pool))
+    assert asked == [0, 0, 1, 2, 3] and len(found.latencies_ns) > len(asked)
+    seen = sum(found.latencies_ns) / found.wall_ns
+    assert seen == pytest.approx(4.0, abs=4 * 2 * max(found.latencies_ns) / found.wall_ns)
+    assert found.repeats is not None
+
+
+def test_an_instance_at_rest_has_served_everything_and_takes_no_more(model: Model, tmp_path: Path) -> None:
+    job, clock = side_by_side(model, tmp_path), MonotonicClock()
+    session = OrtSession(job, clock, input_pool(job))
+    assert not session.rest(), "nothing was kept"
+    assert session.keep()
+    for slot in range(4):
+        session.start(slot)
+    assert all(slot in range(4) for _ in range(20) for slot, _ in session.wait())
+    assert session.rest() and session.wait(0.0) == []
+    session.start(3)
+    assert [slot for slot, _ in session.wait()] == [3] and session.wait(0.0) == []
+    session.close()
+
+
+def test_what_an_instance_meets_while_it_keeps_itself_busy_ends_the_launch(model: Model, tmp_path: Path) -> None:
+    job, clock = side_by_side(model, tmp_path), MonotonicClock()
+
+    def load(pool: Sequence[Mapping[str, npt.NDArray[np.generic]]]) -> OrtSession:
+        """Five are sent by the driving thread: the first alone, and one for each slot."""
+        return OrtSession(job, clock, [*pool[:6], {name: array[:, :1] for name, array in pool[0].items()}])
+
+    with pytest.raises(Exception, match="INVALID_ARGUMENT"):
+        measure_session(job, clock, load)
 
 
 @pytest.mark.parametrize(("set_size", "callers"), [(1, 0), (2, 1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,18 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Abandon what is outstanding and let go of the runtime."""
+
+
+@runtime_checkable
+class Keeping(Protocol):
+    """A session that can keep its slots busy by itself, for a closed loop: to pass each request through the driving
+    thread takes several times as long as a small model."""
+
+    def keep(self) -> bool:
+        """From the next `start` on, a slot's successor begins at the completion's time; False where it will not."""
+
+    def rest(self) -> bool:
+        """Stop that and wait until nothing is outstanding, forgetting what completed; False where it was not kept."""
 
 
 class Answering(Session, Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from infertune.core.records import Conditions, Measurement, Phase, Plan, RawNs
-from infertune.core.seams import Clock, Session
+from infertune.core.seams import Clock, Keeping, Session
 
 _WARMUP_SHARE = 0.3  # of the launch's cap: after that the launch is measured anyway and says it was not warmed
 _SETTLED = 0.10  # halves of the last two thirds of the warm-up agree within this
@@ -29,8 +29,10 @@ class Loop:
     started: list[int] = field(default_factory=list)
     latencies: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    kept: bool = False
 
     def fill(self) -> None:
+        self.kept = isinstance(self.session, Keeping) and self.session.keep()
         for slot in range(self.slots):
             self.started.append(self.clock.now_ns())
             self.session.start(slot)
@@ -42,8 +44,11 @@ class Loop:
         for slot, end in self.session.wait():
             self.latencies.append(end - started[slot])
             self.ends.append(end)
-            started[slot] = now_ns()
-            start(slot)
+            if self.kept:
+                started[slot] = end
+            else:
+                started[slot] = now_ns()
+                start(slot)
         return end
 
     def keep(self, count: int) -> None:
@@ -51,14 +56,19 @@ class Loop:
         del self.latencies[count:], self.ends[count:]
 
     def drain(self) -> None:
-        """Wait for what is outstanding, starting nothing."""
-        left = self.slots
-        while left:
-            left -= len(self.session.wait())
+        drain(self.session, self.slots)
 
     def reset(self) -> None:
         self.latencies, self.ends = [], []
         self.session.phases()
+
+
+def drain(session: Session, left: int) -> None:
+    """Wait for the ``left`` requests that are outstanding, starting nothing."""
+    if isinstance(session, Keeping) and session.rest():
+        return
+    while left > 0:
+        left -= len(session.wait())
 
 
 def settled(latencies_ns: list[int]) -> bool:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from infertune.core.records import Conditions, Failed, InferJob, MeasureJob, Measurement, Recheck, Repeats, Saved, facts
 from infertune.core.seams import Answering, CandidateFailed, Clock
+from infertune.measure.closed_loop import drain
 from infertune.measure.conditions import watch_host
 from infertune.measure.drive import drive
 from infertune.measure.repeats import LEAST, time_repeats
@@ -51,7 +52,7 @@ def measure_session(
         batch = job.point.number("batch", 1)
         found = drive(session, batch=batch, plan=job.plan, clock=clock, setup_ns=setup_ns, watch=watch)
         if job.recheck is not None or job.repeats:
-            drain(session, found)
+            drain(session, 0 if found.load.is_open else found.in_flight)
         if job.recheck is not None:
             check_again(job, job.recheck, session)
         if job.repeats:
@@ -59,13 +60,6 @@ def measure_session(
         return found
     finally:
         session.close()
-
-
-def drain(session: Answering, found: Measurement) -> None:
-    """Wait for what a closed loop leaves outstanding."""
-    left = 0 if found.load.is_open else found.in_flight
-    while left > 0:
-        left -= len(session.wait())
 
 
 def check_again(job: MeasureJob, recheck: Recheck, session: Answering) -> None:

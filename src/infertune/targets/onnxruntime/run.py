@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import cycle
+from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
+_PAUSE_S = 0.001  # between two looks of the driving thread at instances that need it for nothing
 
 
 def session_options(point: Point) -> ort.SessionOptions:
@@ -101,46 +104,99 @@ def _served(session: ort.InferenceSession, clock: Clock, request: _Request) -> _
 
 
 class Caller(threading.Thread):
-    """One instance: takes requests off its queue and serves them one at a time."""
+    """One instance: takes requests off its queue and serves them one at a time; each again while it is ``keeping``.
 
-    def __init__(self, session: ort.InferenceSession, clock: Clock, done: SimpleQueue[_Completion | BaseException]):
+    An event on the queue ends that: it is set once everything is served.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        clock: Clock,
+        pool: Iterator[Arrays],
+        done: SimpleQueue[_Completion | BaseException],
+    ) -> None:
         super().__init__(daemon=True)
         self._serve = partial(_served, session, clock)
+        self._pool = pool
         self._done = done
-        self.inbox: SimpleQueue[_Request | None] = SimpleQueue()
+        self.keeping = False
+        self.inbox: SimpleQueue[_Request | threading.Event | None] = SimpleQueue()
 
     def run(self) -> None:
+        rest: threading.Event | None = None
         try:
             while (request := self.inbox.get()) is not None:
-                self._done.put(self._serve(request))
+                if isinstance(request, threading.Event):
+                    self.keeping, rest = False, request
+                else:
+                    self._one(request)
+                if rest is not None and self.inbox.empty():
+                    rest.set()
+                    rest = None
         except BaseException as error:  # noqa: BLE001 - handed to the driving thread, which raises it
             self._done.put(error)
+
+    def _one(self, request: _Request) -> None:
+        slot, end, enqueue, execute = self._serve(request)
+        if self.keeping:
+            self.inbox.put((slot, end, next(self._pool)))
+        self._done.put((slot, end, enqueue, execute))
 
 
 class _Callers:
     """Instances side by side, each with a thread and a queue of its own."""
 
-    def __init__(self, sessions: Sequence[ort.InferenceSession], clock: Clock) -> None:
+    def __init__(self, sessions: Sequence[ort.InferenceSession], clock: Clock, pool: Iterator[Arrays]) -> None:
         self._done: SimpleQueue[_Completion | BaseException] = SimpleQueue()
-        self._callers = [Caller(session, clock, self._done) for session in sessions]
+        self._callers = [Caller(session, clock, pool, self._done) for session in sessions]
+        self._pause = partial(clock.sleep, _PAUSE_S)
+        self._kept = False
         for caller in self._callers:
             caller.start()
 
     def send(self, request: _Request) -> None:
         self._callers[request[0] % len(self._callers)].inbox.put(request)
 
-    def take(self, timeout_s: float | None) -> _Completion | None:
+    def take(self, timeout_s: float | None) -> list[_Completion]:
+        """All that are done, in order; where nobody waits for the driving thread it wakes up less often."""
         try:
-            done = self._done.get(timeout=timeout_s)
+            done = [self._done.get(timeout=timeout_s)]
         except Empty:
-            return None
-        if isinstance(done, BaseException):
-            raise done
-        return done
+            return []
+        if self._kept:
+            self._pause()
+            done += [self._done.get() for _ in range(self._done.qsize())]
+        return sorted((_whole(completion) for completion in done), key=itemgetter(1))
+
+    def keep(self) -> bool:
+        for caller in self._callers:
+            caller.keeping = True
+        self._kept = True
+        return True
+
+    def rest(self) -> bool:
+        if not self._kept:
+            return False
+        self._kept = False
+        events = [threading.Event() for _ in self._callers]
+        for caller, event in zip(self._callers, events, strict=True):
+            caller.inbox.put(event)
+            while caller.is_alive() and not event.wait(_PAUSE_S):
+                continue
+        for _ in range(self._done.qsize()):
+            _whole(self._done.get())
+        return True
 
     def close(self) -> None:
         for caller in self._callers:
             caller.inbox.put(None)
+
+
+def _whole(done: _Completion | BaseException) -> _Completion:
+    if isinstance(done, BaseException):
+        raise done
+    return done
 
 
 class _Alone:
@@ -154,10 +210,16 @@ class _Alone:
     def send(self, request: _Request) -> None:
         self._request = request
 
-    def take(self, timeout_s: float | None) -> _Completion | None:
+    def take(self, timeout_s: float | None) -> list[_Completion]:
         """Waits for the end whatever ``timeout_s``: nothing else can be sent before."""
         request, self._request = self._request, None
-        return self._serve(request) if request is not None else None
+        return [] if request is None else [self._serve(request)]
+
+    def keep(self) -> bool:
+        return False
+
+    def rest(self) -> bool:
+        return False
 
     def close(self) -> None:
         self._request = None
@@ -171,26 +233,27 @@ class OrtSession:
         self.in_flight = instances * max(1, job.point.number("set_size"))
         shared = load(job) if job.point["weights"] == "shared" else None
         self._sessions = [shared or load(job) for _ in range(instances)]
+        self._pool: Iterator[Arrays] = cycle([dict(inputs) for inputs in pool])
         alone = self.in_flight == 1
-        self._service = _Alone(self._sessions[0], clock) if alone else _Callers(self._sessions, clock)
+        self._service = _Alone(self._sessions[0], clock) if alone else _Callers(self._sessions, clock, self._pool)
         self._now_ns = clock.now_ns
-        self._pool = [dict(inputs) for inputs in pool]
-        self._next = 0
         self._enqueue: list[int] = []
         self._execute: list[int] = []
 
     def start(self, slot: int) -> None:
-        self._next = (self._next + 1) % len(self._pool)
-        self._service.send((slot, self._now_ns(), self._pool[self._next]))
+        self._service.send((slot, self._now_ns(), next(self._pool)))
 
     def wait(self, timeout_s: float | None = None) -> Sequence[tuple[int, int]]:
         done = self._service.take(timeout_s)
-        if done is None:
-            return ()
-        slot, end, enqueue, execute = done
-        self._enqueue.append(enqueue)
-        self._execute.append(execute)
-        return ((slot, end),)
+        self._enqueue += [enqueue for _, _, enqueue, _ in done]
+        self._execute += [execute for _, _, _, execute in done]
+        return [(slot, end) for slot, end, _, _ in done]
+
+    def keep(self) -> bool:
+        return self._service.keep()
+
+    def rest(self) -> bool:
+        return self._service.rest()
 
     def phases(self) -> tuple[Phase, ...]:
         told = (
