@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infertune.core.goal import parse_goal
-from infertune.core.records import Artifact, Failed, Trial
+from infertune.core.records import Artifact, Failed, FailureKind, Trial
 from infertune.core.space import Point, Rule, Space
 from infertune.search import auto, random
 from infertune.search.parts.features import encoded
@@ -113,10 +113,15 @@ def out_of_memory(point: Point) -> Failed | None:
     return Failed(stage="measure", kind="memory", message="out of memory")
 
 
-def test_what_needs_more_memory_is_not_tried_and_the_rest_is() -> None:
+@pytest.mark.parametrize("kind", ["memory", "device-memory"])
+def test_what_needs_more_memory_is_not_tried_and_the_rest_is(kind: FailureKind) -> None:
+    def fails(point: Point) -> Failed | None:
+        failed = out_of_memory(point)
+        return replace(failed, kind=kind) if failed else None
+
     left: list[float] = []
     for seed in range(1, 7):
-        landscape = replace(cpu_landscape(units=8, seed=seed), fails=out_of_memory)
+        landscape = replace(cpu_landscape(units=8, seed=seed), fails=fails)
         played = play(auto.propose, landscape, GOAL, seed=1, trials=25, noise=0.03)
         failed: list[Point] = []
         for point in (trial.point for trial in played):

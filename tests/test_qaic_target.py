@@ -231,7 +231,7 @@ class Ending:
         (-9, "Reading ONNX Model\n", "memory", True),
         (137, "Killed\n", "memory", True),
         (1, "Error: Cannot allocate memory\n", "memory", True),
-        (1, "Error: Out of device memory: the network does not fit into DRAM\n", "compiler", False),
+        (1, "Error: Out of device memory: the network does not fit into DRAM\n", "device-memory", False),
     ],
 )
 def test_a_compiler_that_the_host_s_memory_ended_may_be_tried_again_and_a_full_card_not(

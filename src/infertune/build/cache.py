@@ -33,7 +33,7 @@ from infertune.core.records import Artifact, Failed, Named
 from infertune.edge.clock import wall_clock, wall_seconds
 from infertune.edge.files import cache_folder, ensure_folder, sync_folder, write_text
 
-LASTING = frozenset({"illegal", "compiler", "output"})
+LASTING = frozenset({"illegal", "compiler", "device-memory", "output"})
 """Kinds of failure that come again every time; the others (time, memory, crash, device) may not."""
 
 _PASSING = re.compile(

@@ -193,7 +193,7 @@ class Measurement:
     repeats: Repeats | None = None
 
 
-FailureKind = Literal["illegal", "compiler", "memory", "timeout", "crash", "device", "output"]
+FailureKind = Literal["illegal", "compiler", "memory", "device-memory", "timeout", "crash", "device", "output"]
 FailureStage = Literal["build", "load", "measure", "verify"]
 
 

@@ -18,6 +18,8 @@ from infertune.search.parts.surrogate import Data, believe, learn
 MEMORY_KNOBS = ("batch", "instances", "set_size")
 """More of any of these, all else equal, never needs less memory."""
 
+TOO_MUCH = ("memory", "device-memory")
+
 SURE, HALF_SURE = 0.5, 0.15
 """What a trial that worked counts as, and the spread over which belief turns into chance."""
 OTHER_CAUSE = 0.25
@@ -34,7 +36,7 @@ def hopeless(everything: Catalogue, evidence: Sequence[Evidence]) -> Mask:
         for table, start in zip(everything.tables, everything.starts, strict=False):
             if trial.failure.stage == "build":
                 closed[start + _same_artifact(table, trial.point)] = True
-            if trial.failure.kind == "memory":
+            if trial.failure.kind in TOO_MUCH:
                 closed[start + _larger(table, trial.point)] = True
     return closed
 

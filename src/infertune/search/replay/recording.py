@@ -393,6 +393,6 @@ def _failure(kind: str | None) -> Failed:
     match kind:
         case "compiler":
             return Failed(stage="build", kind="compiler", message="recorded as failed to build")
-        case "memory" | "timeout" | "device" | "output":
+        case "memory" | "device-memory" | "timeout" | "device" | "output":
             return Failed(stage="measure", kind=kind, message=f"recorded as failed: {kind}")
     return Failed(stage="measure", kind="crash", message="recorded as failed")

@@ -41,7 +41,7 @@ def compile_into(
 
     ``more``: words for the compiler beside the point's.
 
-    Raises `CandidateFailed`: kind ``compiler``, ``memory`` (of the host), ``timeout`` or ``output`` (no program).
+    Raises `CandidateFailed`: kind ``compiler``, ``memory`` (of the host), ``device-memory``, ``timeout`` or ``output`` (no program).
     """
     check_files(point)
     argv = [*tools.compile_argv(sdk, model, point, into), *more]
@@ -52,7 +52,7 @@ def compile_into(
     if done.code in KILLED:
         raise _failed("memory", "the system killed the compiler, most likely as the host ran out of memory", done.tail)
     if done.code != 0 and (line := parse.too_large(text)) is not None:
-        raise _failed("compiler", f"the program does not fit into the card's memory: {quoted(line)}", done.tail)
+        raise _failed("device-memory", f"the program does not fit into the card's memory: {quoted(line)}", done.tail)
     if done.code != 0:
         kind, message = parse.failure(text, "compiler", f"the compiler ended with exit code {done.code}")
         raise _failed(kind, message, done.tail)
