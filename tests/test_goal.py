@@ -111,6 +111,27 @@ def test_errors_show_what_to_write(text: str, hint: str) -> None:
     assert GRAMMAR in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("max throughput, fidelity > 1.5", "fidelity > 1.5"),
+        ("max throughput, p99 < 20 ms, p99 > 30 ms", "p99 > 30 ms"),
+        ("max throughput, p50 > 30 ms, p99 < 20 ms", "p50 > 30 ms"),
+        ("max throughput, batch >= 8, batch <= 4", "batch <= 4"),
+        ("pareto throughput, p99 at 5 ms and 30 ms, p99 > 10 ms", "p99 < 5 ms"),
+    ],
+)
+def test_limits_that_nothing_can_keep_are_refused(text: str, named: str) -> None:
+    with pytest.raises(UsageError, match=named) as caught:
+        parse_goal(text)
+    assert caught.value.id == "goal-impossible" and caught.value.hint
+
+
+def test_limits_around_a_figure_are_not_refused() -> None:
+    for limits in ("p99 > 20 ms, p99 < 30 ms", "p99 > 30 ms, p50 < 20 ms", "batch >= 4, batch <= 4", "fidelity > 1"):
+        assert parse_goal(f"max throughput, {limits}").limits
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_a_goal_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):

@@ -346,7 +346,40 @@ def _figures(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def parse_goal(text: str) -> Goal:
-    """``text`` as a `Goal`. Raises `UsageError` (id ``goal-syntax``) whose hint shows the grammar."""
+    """``text`` as a `Goal`.
+
+    Raises `UsageError`: ``goal-syntax``, whose hint shows the grammar, or ``goal-impossible`` for limits that no figure
+    can keep.
+    """
+    goal = _parsed(text)
+    for limits in (goal.limits, *(asked.limits for asked in goal.at_levels)):
+        _refuse_impossible(limits)
+    return goal
+
+
+def _refuse_impossible(limits: Sequence[Limit]) -> None:
+    for low in (limit for limit in limits if not limit.below):
+        name = quoted(low.text)
+        if low.metric == "fidelity" and low.bound > 1.0:
+            raise UsageError(
+                "goal-impossible",
+                f"nothing can keep `{name}`: outputs that equal the reference's have 1",
+                hint="write `fidelity > 0.99`, or leave it out",
+            )
+        for high in (limit for limit in limits if limit.below and _exclude(low, limit)):
+            raise UsageError(
+                "goal-impossible", f"`{name}` and `{quoted(high.text)}` exclude each other", hint="drop one of them"
+            )
+
+
+def _exclude(low: Limit, high: Limit) -> bool:
+    """Whether a figure that keeps ``low`` breaks ``high``; no percentile is below a lower one."""
+    one, other = latency_percent(low.metric), latency_percent(high.metric)
+    reaches = low.metric == high.metric or (one is not None and other is not None and one < other)
+    return reaches and low.bound > high.bound
+
+
+def _parsed(text: str) -> Goal:
     head, *rest = (" ".join(part.split()) for part in text.split(","))
     if head.lower().split()[:1] != ["pareto"]:
         return Goal(metrics=_objective(head.lower()), limits=tuple(_limit(part) for part in rest))
