@@ -146,7 +146,12 @@ def _figures_of(reading: Reading, chosen: Choice, point: Point | None) -> Figure
 def _rivals(reading: Reading, chosen: Choice) -> tuple[Rival, ...]:
     seen = ((name, point, _figures_of(reading, chosen, point)) for name, point in reading.baselines)
     return tuple(
-        Rival(name=name, figures=found, speedup=_speedup(reading, chosen, point))
+        Rival(
+            name=name,
+            figures=found,
+            speedup=_speedup(reading, chosen, point),
+            faithful=verdict.faithful(reading.terms, point),
+        )
         for name, point, found in seen
         if found is not None
     )

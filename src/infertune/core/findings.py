@@ -43,11 +43,15 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rival:
-    """A baseline; ``speedup`` is how many times better the winner is, None where too few blocks are shared."""
+    """A baseline; ``speedup`` is how many times better the winner is, None where too few blocks are shared.
+
+    One that is not ``faithful`` gives wrong outputs.
+    """
 
     name: str
     figures: Figures
     speedup: Interval | None
+    faithful: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from infertune.core import history
+from infertune.core import guard, history, verdict
 from infertune.core.choice import Reading, all_runs
 from infertune.core.findings import Counts, FailureGroup
 from infertune.core.records import Failed, Launch, Trial
@@ -58,9 +58,15 @@ def absent(reading: Reading) -> tuple[tuple[str, str], ...]:
     found = []
     for name, point in reading.baselines:
         trial = reading.trial(point)
-        failed = history.failure(trial)
+        failed = history.failure(trial) or _wrong(reading, trial)
         if failed is not None:
             found.append((name, f"{failed.kind} at {failed.stage}: {failed.message}"))
         elif not all_runs(trial).runs:
             found.append((name, NOT_MEASURED))
     return tuple(found)
+
+
+def _wrong(reading: Reading, trial: Trial) -> Failed | None:
+    """The failure of a point that was not launched because its outputs are wrong."""
+    known = not verdict.faithful(reading.terms, trial.point) and not all_runs(trial).runs
+    return guard.wrong_output(trial.point, reading.terms) if known else None

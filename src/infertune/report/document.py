@@ -236,6 +236,9 @@ def baselines(found: Answer) -> Section:
     header = ("baseline", "samples/s", *named, "p50", "in flight", *(("winner is",) if found.confirmed else ()))
     best = "best within limits" if goal.measured_limits else "best"
     rows = tuple(_rival_row(found, named, rival, best) for rival in found.rivals)
+    if found.confirmed:
+        without = ("-",) * len(header[2:])
+        rows += tuple((one_line(name), *without, excerpt(reason, 80)) for name, reason in found.absent)
     beside = "measured in the same blocks" if found.confirmed else "unconfirmed"
     return Section(title=f"Baselines, {beside}", grid=Grid(header=header, rows=rows) if rows else None)
 
@@ -253,7 +256,9 @@ def _rival_row(found: Answer, named: Sequence[str], rival: Rival, best: str) -> 
 def _speedup(found: Answer, rival: Rival) -> str:
     if rival.figures.point == found.winner:
         return "this one"
-    return words.times(rival.speedup) if rival.speedup else "-"
+    if not rival.faithful:
+        return "wrong outputs"
+    return words.times(rival.speedup) if rival.speedup else "too few launches"
 
 
 def knobs(found: Answer) -> Section:

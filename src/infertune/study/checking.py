@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from infertune.core import history, verdict
+from infertune.core import choice, history, verdict
 from infertune.core.records import Checked, Fidelity
 from infertune.core.space import Point
 from infertune.measure import race as racing
@@ -42,8 +42,14 @@ def doubtful_leader(loop: Loop) -> Point | None:
 
 
 def trusted(loop: Loop, point: Point) -> bool:
-    """Whether a point's outputs need no check: it is exact, or one with the same arithmetic was checked."""
-    return is_exact(point) or verdict.check_of(loop.terms(), point) is not None
+    """Whether a point's outputs need no check: one with the same arithmetic was checked, or it is exact.
+
+    Exact points are trusted until one of them gives wrong outputs.
+    """
+    terms = loop.terms()
+    if verdict.check_of(terms, point) is not None:
+        return True
+    return is_exact(point) and all(verdict.faithful(terms, p) for p in terms.fidelities if is_exact(p))
 
 
 def arithmetic(loop: Loop, point: Point) -> tuple[object, ...]:
@@ -64,11 +70,27 @@ def check(loop: Loop, point: Point) -> bool:
 def check_baseline(loop: Loop, point: Point) -> None:
     """A baseline may be recommended too; its outputs are those of any point with the same arithmetic."""
     checked = history.fidelities(loop.journal.entries)
-    if is_exact(point) or point in checked:
-        return
+    if not (is_exact(point) and trusted(loop, point)) and point not in checked:
+        _check_or_copy(loop, point)
+
+
+def check_offered(loop: Loop) -> None:
+    """Compare the outputs of what the answer would offer, until it offers nothing that was not compared."""
+    while not loop.stop():
+        checked = history.fidelities(loop.journal.entries)
+        chosen = choice.choose(choice.read(loop.journal.entries))
+        offered = (one.decision.winner for one in (chosen, *chosen.levels) if one.decision is not None)
+        doubtful = next((point for point in offered if point not in checked), None)
+        if doubtful is None:
+            return
+        _check_or_copy(loop, doubtful)
+
+
+def _check_or_copy(loop: Loop, point: Point) -> None:
+    checked = history.fidelities(loop.journal.entries)
     twin = next((f for p, f in checked.items() if arithmetic(loop, p) == arithmetic(loop, point)), None)
     if twin is not None:
         told = replace(twin, point=point, reason=twin.reason or f"{verdict.SAME_ARITHMETIC} {twin.point}")
         loop.journal.append(Checked(fidelity=told, wall_s=0.0))
-    elif not trusted(loop, point):
+    else:
         check(loop, point)

@@ -11,6 +11,7 @@ from infertune.core import history, verdict
 from infertune.core.records import Decided, Interval, Launch, Measurement, Plan
 from infertune.core.space import Point
 from infertune.measure import plan as planning
+from infertune.measure import race as racing
 from infertune.study import checking
 from infertune.study.loop import Loop
 from infertune.study.racing import Raced, clear_points
@@ -62,7 +63,9 @@ def _confirm(loop: Loop, raced: Raced, why: str) -> list[Point]:
     clearly not the best one, or far behind the winner, leave after the least number of blocks.
     """
     finalists = _open(loop, raced, why)
-    points = list(dict.fromkeys([*finalists, *loop.baselines()]))
+    points = list(dict.fromkeys([*finalists, *_rivals(loop)]))
+    if not points:
+        return finalists
     first = _next_block(_fresh(loop))
     for block in range(first, planning.CONFIRM_BLOCKS + planning.MAKE_UP_BLOCKS):
         if block >= planning.CONFIRM_BLOCKS and not (_short(loop, finalists) or _doubtful(loop, finalists)):
@@ -88,17 +91,37 @@ def _fits(loop: Loop, points: Sequence[Point], plan: Plan, block: int) -> bool:
 
 
 def _open(loop: Loop, raced: Raced, why: str) -> list[Point]:
-    """Check outputs, write the decision down, and say who is confirmed: a tie steps in for a winner that is wrong."""
+    """Check outputs, write the decision down, and say who is confirmed.
+
+    A tie steps in for a winner that is wrong, then whatever else is best and right.
+    """
     finalists = _affordable(loop, raced.finalists)
     faithful = [p for p in finalists if checking.check(loop, p)]
-    ties = [p for p in raced.ties if loop.faithful(p)]
     if not faithful:
-        faithful = [p for p in ties if checking.check(loop, p)][:1]
+        order = chain(raced.ties, clear_points(loop), _best_first(loop))
+        faithful = list(islice((p for p in order if _is_right(loop, p)), 1))
+    ties = [p for p in raced.ties if loop.faithful(p)]
     for baseline in loop.baselines():
         checking.check_baseline(loop, baseline)
     others = tuple(p for p in ties if p not in faithful)
     loop.journal.append(Decided(finalists=tuple(faithful or finalists), why=why, ties=others))
     return faithful
+
+
+def _rivals(loop: Loop) -> list[Point]:
+    """The baselines that may be recommended: a launch of one with wrong outputs would decide nothing."""
+    return [baseline for baseline in loop.baselines() if loop.faithful(baseline)]
+
+
+def _is_right(loop: Loop, point: Point) -> bool:
+    return not loop.stop() and loop.feasible(point) and checking.check(loop, point)
+
+
+def _best_first(loop: Loop) -> list[Point]:
+    """All that was measured, those first that there is time to confirm."""
+    order = racing.ranked(loop.scores())
+    late = [point for point in order if not loop.confirmable([point])]
+    return [*(point for point in order if point not in late), *late]
 
 
 def _affordable(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
@@ -149,7 +172,7 @@ def _doubtful(loop: Loop, finalists: Sequence[Point]) -> bool:
     in more than the 5 % of cases that are promised (measured: 5.5 % of 200 comparisons against 4 %).
     """
     goal = loop.setting.goal
-    ours, theirs = (_samples(loop, points) for points in (finalists, loop.baselines()))
+    ours, theirs = (_samples(loop, points) for points in (finalists, _rivals(loop)))
     best = max((s for s in theirs if s.runs), key=partial(verdict.merit, goal), default=None)
     return best is not None and any(_hidden(verdict.ratio(goal, s, best)) for s in ours if s.runs)
 

@@ -29,6 +29,7 @@ from infertune.study import ablating
 from infertune.study.bench import Bench
 from infertune.study.calm import Calm, Glance
 from infertune.study.ceilings import Examine, closing_s, examine
+from infertune.study.checking import check_offered
 from infertune.study.confirming import confirm, decided, unfinished
 from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
@@ -194,6 +195,7 @@ def _live(loop: Loop, staff: Staff, raced: Raced | None) -> Closed:
         return Closed(status="interrupted" if loop.stop() else "nothing_feasible", why=why)
     if not loop.stop():
         confirm(loop, raced, why)
+        check_offered(loop)
     return Closed(status="interrupted" if loop.stop() else "ok", why=why)
 
 
