@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from infertune.core.answer import answer
-from infertune.core.findings import Answer
+from infertune.core.findings import Answer, Searched
 from infertune.core.history import confirmations, sample
 from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch
 from infertune.core.space import Point
-from infertune.report.document import at_limit, baselines
+from infertune.report.document import at_limit, baselines, searched
 from infertune.study.hand_over import confirmed_launches
 from infertune.study.study import Study
 from infertune.testing.records import (
@@ -101,6 +101,16 @@ def test_upper_bounds_of_percentiles_are_of_the_same_requests() -> None:
         assert binom.cdf(below, 1200, percent / 100) >= 0.99 > binom.cdf(below - 1, 1200, percent / 100)
     few = answer(a_study({FAST: 200.0}, count=20)).figures  # 120 requests: enough for p90 alone
     assert few is not None and few.p90_at_most_ms is not None and few.p99_at_most_ms is None
+
+
+def test_the_answer_says_how_far_the_search_got() -> None:
+    """Baselines that were only launched for confirmation were not tried."""
+    entries = a_study({FAST: 200.0, SLOW: 100.0})
+    assert answer(entries).searched == Searched(tried=2, points=240, ended="budget spent")
+    under_way = [entry for entry in entries if not isinstance(entry.event, Decided | Closed)]
+    found = answer(under_way).searched
+    assert found is not None and found.ended == ""
+    assert searched(found) == "2 of 240 points tried so far"
 
 
 def test_the_default_is_recommended_when_nothing_separates_it() -> None:

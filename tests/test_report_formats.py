@@ -118,7 +118,7 @@ def test_rows(golden: Golden) -> None:
 
 KEYS = [
     "format", "status", "goal", "model", "device", "winner", "confirmed", "baselines", "speedup", "limits", "levels",
-    "fidelity", "ablation", "trials", "launches", "failed", "spent_s", "simulated", "files",
+    "fidelity", "ablation", "search", "trials", "launches", "failed", "spent_s", "simulated", "files",
 ]  # fmt: skip
 
 

@@ -154,7 +154,7 @@ def test_a_baseline_that_wins_as_a_finalist_says_so() -> None:
     both = sample(DEFAULT, [100.0] * 6)
     found = decide(terms(), [both], [("openvino default", both)])
     assert found is not None and found.winner == DEFAULT
-    assert found.why == "the default is as good: openvino default is the best point found"
+    assert found.why == "no other point that was tried is better than openvino default"
 
 
 def test_a_tie_is_named_and_goes_to_the_simpler_point() -> None:

@@ -55,6 +55,7 @@ def _assembled(entries: Sequence[Entry], reading: Reading, chosen: Choice) -> An
         ablation=ablation(entries, terms, winner),
         limit_cost=_limit_cost(reading, chosen, winner),
         limits=_limits(reading, chosen, winner),
+        searched=tallies.searched(reading, entries),
         levels=tuple(_at_level(reading, *asked) for asked in zip(terms.goal.levels, chosen.levels, strict=True)),
     )
 

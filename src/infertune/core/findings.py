@@ -100,6 +100,15 @@ class AtLevel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """How far the search got: ``tried`` of all legal ``points``, and why it ended; empty while it has not."""
+
+    tried: int
+    points: int
+    ended: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """``failed`` counts trials that never gave a figure; ``failed_launches`` the ones among ``launches``."""
 
@@ -118,7 +127,8 @@ class Answer:
     else of all); ``absent`` holds baselines without a figure, with the reason.
     ``flags`` counts launches by what their audit found; ``noise`` is how steady the machine was all the while.
     ``limits`` says how the winner stands to each limit that launches measure.
-    ``levels`` answers a front at each level that it was asked at, in their order.
+    ``levels`` answers a front at each level that it was asked at, in their order. ``searched`` is None where points
+    were measured without a search.
     """
 
     status: str
@@ -147,6 +157,7 @@ class Answer:
     limit_cost: LimitCost | None = None
     limits: tuple[AtLimit, ...] = ()
     levels: tuple[AtLevel, ...] = ()
+    searched: Searched | None = None
 
     @property
     def model(self) -> Model:

@@ -216,6 +216,17 @@ def standing_decisions(entries: Sequence[Entry]) -> tuple[Confirmation, ...]:
     return confirmations(entries[max((at for at, one in enumerate(chosen, start=1) if one), default=0) :])
 
 
+def why_ended(entries: Iterable[Entry]) -> str:
+    """Why the last search ended; empty while none has."""
+    ended = ""
+    for entry in entries:
+        if isinstance(entry.event, Decided | Closed):
+            ended = entry.event.why
+        elif isinstance(entry.event, Round):
+            ended = ""
+    return ended
+
+
 def why_decided(entries: Iterable[Entry]) -> str:
     """Why the search ended before the last decision."""
     return [e.event.why for e in entries if isinstance(e.event, Decided)][-1]

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from infertune.core import guard, history, verdict
 from infertune.core.choice import Reading, all_runs
-from infertune.core.findings import Counts, FailureGroup
-from infertune.core.records import Failed, Launch, Trial
+from infertune.core.findings import Counts, FailureGroup, Searched
+from infertune.core.records import Entry, Failed, Launch, Trial
 from infertune.core.space import Point
 
 NOT_MEASURED = "not measured"
@@ -19,6 +19,16 @@ def counts(reading: Reading) -> Counts:
     failed = sum(history.failure(trial) is not None for trial in reading.trials)
     lost = sum(isinstance(launch.outcome, Failed) for launch in reading.launches)
     return Counts(trials=len(reading.trials), launches=len(reading.launches), failed=failed, failed_launches=lost)
+
+
+def searched(reading: Reading, entries: Iterable[Entry]) -> Searched | None:
+    """How far the search got; None without one. What was only launched for confirmation was not tried."""
+    if not reading.searched:
+        return None
+    chosen = {launch.point for launch in reading.launches if launch.purpose in history.CHOSEN_FROM}
+    failed = {trial.point for trial in reading.trials if isinstance(trial.build, Failed)}
+    points = sum(space.legal for space in reading.question.spaces)
+    return Searched(tried=len(chosen | failed), points=points, ended=history.why_ended(entries))
 
 
 def failures(tried: Iterable[Trial]) -> tuple[FailureGroup, ...]:

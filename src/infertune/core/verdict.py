@@ -266,7 +266,7 @@ def _against_default(terms: Terms, champion: Sample, rival: tuple[str, Sample] |
         return Decision(winner=champion.point, why="the best point found; no baseline could be compared with it")
     name, default = rival
     if default.point == champion.point:
-        return Decision(winner=champion.point, why=f"the default is as good: {name} is the best point found")
+        return Decision(winner=champion.point, why=f"no other point that was tried is better than {name}")
     found = ratio(terms.goal, champion, default)
     if found is None:
         return Decision(winner=champion.point, why=f"the best point found; too few blocks shared with {name}")

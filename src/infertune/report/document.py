@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from infertune.core import stats, words
 from infertune.core.answer import answer
 from infertune.core.errors import excerpt
-from infertune.core.findings import Answer, AtLevel, Figures, Rival
+from infertune.core.findings import Answer, AtLevel, Figures, Rival, Searched
 from infertune.core.goal import RATE, Goal, latency_percent, parse_goal, told_in
 from infertune.core.noise import Noise
 from infertune.core.records import Entry, Interval, Named
@@ -83,6 +83,7 @@ def _summary(found: Answer) -> Iterator[tuple[str, str]]:
     goal, figures = parse_goal(found.question.goal), found.figures
     yield "winner" if found.confirmed else "best so far", one_line(found.words(found.winner, figures.in_flight))
     yield "why", one_line(found.why)
+    yield from _searched(found)
     simulated = " (simulated)" if found.simulated else ""
     yield "confirmed" if found.confirmed else "unconfirmed", goal_figure(goal, figures) + simulated
     if not goal.maximise:
@@ -92,6 +93,16 @@ def _summary(found: Answer) -> Iterator[tuple[str, str]]:
     yield from (("limit", at_limit(at, figures)) for at in found.limits)
     if found.limit_cost is not None:
         yield "limit", limit_cost(found, found.limit_cost)
+
+
+def _searched(found: Answer) -> Iterator[tuple[str, str]]:
+    if found.searched is not None:
+        yield "search", one_line(searched(found.searched), 300)
+
+
+def searched(found: Searched) -> str:
+    """``8 of 151 points tried; the time for searching is spent; 143 points were not tried; ...``"""
+    return f"{found.tried:,} of {found.points:,} points tried" + (f"; {found.ended}" if found.ended else " so far")
 
 
 def at_limit(at: AtLimit, figures: Figures) -> str:
@@ -131,6 +142,7 @@ def _no_winner(found: Answer) -> Iterator[tuple[str, str]]:
     yield "winner", f"none: nothing met the goal `{one_line(found.question.goal)}`"
     yield "closest", one_line(found.words(found.nearest.point))
     yield "missed", f"`{one_line(found.nearest.limit)}`: measured {found.nearest.measured}"
+    yield from _searched(found)
     if found.nearest.relaxed is not None:
         yield "instead", relaxed(found.nearest.relaxed)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from infertune.core import choice
 from infertune.core.answer import answer
-from infertune.core.findings import Answer, AtLevel, Figures, Rival
+from infertune.core.findings import Answer, AtLevel, Figures, Rival, Searched
 from infertune.core.goal import told_in
 from infertune.core.noise import Noise
 from infertune.core.records import Device, Entry, Interval, Model
@@ -46,6 +46,7 @@ def result(entries: Sequence[Entry], files: Mapping[str, str] | None = None) -> 
         "levels": [_at_level(at) for at in found.levels],
         "fidelity": _fidelity(found),
         "ablation": brought.as_json(found.ablation),
+        "search": _search(found.searched) if found.searched else None,
         "trials": found.counts.trials,
         "launches": found.counts.launches,
         "failed": found.counts.failed,
@@ -121,6 +122,10 @@ def _fidelity(found: Answer) -> Json:
         "measure": checked.named(found.question.metric) if checked else None,
         "limit": found.fidelity_floor,
     }
+
+
+def _search(found: Searched) -> Json:
+    return {"tried": found.tried, "points": found.points, "ended": found.ended or None}
 
 
 def _relaxed(found: Relaxed) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from infertune.core import stats, words
 from infertune.core.findings import Figures
-from infertune.report.document import at_limit, goal_figure, limit_cost, noise_words, relaxed
+from infertune.report.document import at_limit, goal_figure, limit_cost, noise_words, relaxed, searched
 from infertune.report.importance import NO_DIFFERENCE, PER_EFFECT, TRUSTED, Importance
 from infertune.report.inert import one_line
 from infertune.report.page.basis import Basis
@@ -29,6 +29,7 @@ def answer(basis: Basis) -> tuple[str, ...]:
     return (
         f"Best{device} for `{one_line(found.question.goal)}`: {named}, with {figure}{simulated}, {sure}.",
         f"{_worth(basis)}; {_outputs(basis)}.",
+        *(() if found.searched is None else (f"{one_line(searched(found.searched), 300)}.",)),
         *(f"The limit {at_limit(at, found.figures)}." for at in found.limits),
         *cost,
     )
