@@ -237,6 +237,24 @@ def test_the_error_offers_the_bound(tmp_path: Path) -> None:
     assert "with `p99 < 8.8 ms` it would give 80.0 samples/s" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("why", "advised"),
+    [
+        ("the time for searching is spent; 9 points were not tried", ", or give a larger --budget"),
+        ("all 2 trials are spent; 9 points were not tried", ", or give more --trials"),
+        ("every point that can work was tried", " (more time finds no more: every point that can work was tried)"),
+        ("", ""),
+    ],
+)
+def test_the_error_advises_by_what_ended_the_search(tmp_path: Path, why: str, advised: str) -> None:
+    launch = a_launch(ONE, a_measurement(50.0))
+    closed = Closed(status="nothing_feasible", why=why)
+    entries = recorded([*opening(a_question("max throughput, p99 < 1 ms")), launch, closed])
+    with pytest.raises(NothingFeasible) as caught:
+        finish(Study(folder=tmp_path, entries=tuple(entries)), as_json=True, interrupted=0)
+    assert caught.value.hint.endswith(f" samples/s{advised}")
+
+
 def test_the_error_names_what_was_wrong_with_the_outputs(tmp_path: Path) -> None:
     fast = a_point(precision="bf16")
     wrong = replace(a_check(fast).fidelity, cosine=0.0, reason="logits holds NaN or infinities; clip them")

@@ -67,8 +67,20 @@ def _no_winner(study: Study) -> NothingFeasible:
     return NothingFeasible(
         "nothing-feasible",
         f"none of {tried} met `{found.question.goal}`",
-        hint=f"the closest misses `{closest.limit}` with {closest.measured}; {instead}, or give a larger --budget",
+        hint=f"the closest misses `{closest.limit}` with {closest.measured}; {instead}{_longer(found)}",
     )
+
+
+def _longer(found: Answer) -> str:
+    """What would let the search go on from where it ended."""
+    from infertune.core.history import TIME_SPENT, TRIALS_SPENT
+
+    ended = found.searched.ended if found.searched else ""
+    if TIME_SPENT in ended:
+        return ", or give a larger --budget"
+    if TRIALS_SPENT in ended:
+        return ", or give more --trials"
+    return f" (more time finds no more: {ended})" if ended else ""
 
 
 def _mended(found: Answer) -> str:

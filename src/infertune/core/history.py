@@ -216,6 +216,11 @@ def standing_decisions(entries: Sequence[Entry]) -> tuple[Confirmation, ...]:
     return confirmations(entries[max((at for at, one in enumerate(chosen, start=1) if one), default=0) :])
 
 
+TIME_SPENT = "the time for searching is spent"
+TRIALS_SPENT = "trials are spent"
+"""How a search says that a larger budget, or more trials, would have let it go on."""
+
+
 def why_ended(entries: Iterable[Entry]) -> str:
     """Why the last search ended; empty while none has."""
     ended = ""

@@ -218,9 +218,9 @@ class Loop:
         self._finish_round()
         while not self.stop():
             if self.max_trials is not None and len(self.asked()) >= self.max_trials:
-                return f"all {self.max_trials} trials are spent"
+                return f"all {self.max_trials} {history.TRIALS_SPENT}"
             if self.left_s <= self.reserve_s():
-                return "the time for searching is spent"
+                return history.TIME_SPENT
             checking.faithful_leaders(self, self.scores())
             began = self.clock.now_ns()
             fresh = self.legal_and_new(self.proposed())

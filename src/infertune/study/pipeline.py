@@ -16,6 +16,7 @@ from functools import partial
 from typing import Literal
 
 from infertune.build.pool import crowded_out
+from infertune.core import history
 from infertune.core.records import Artifact, Built, Checked, Failed, Launch, Purpose, Round
 from infertune.core.seams import Crew
 from infertune.core.space import Point
@@ -145,9 +146,9 @@ class Pipeline:
         if loop.stop():
             return "interrupted"
         if loop.left_s <= loop.reserve_s():
-            return "the time for searching is spent"
+            return history.TIME_SPENT
         spent = loop.max_trials is not None and len(loop.asked()) >= loop.max_trials
-        return f"all {loop.max_trials} trials are spent" if spent and not self._waiting() else ""
+        return f"all {loop.max_trials} {history.TRIALS_SPENT}" if spent and not self._waiting() else ""
 
     def _waiting(self) -> bool:
         return bool(self.queue or self._under_way())
