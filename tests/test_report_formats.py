@@ -15,6 +15,7 @@ from infertune.core.answer import answer
 from infertune.core.records import Checked, Closed, Entry, Event, Failed, Interval
 from infertune.core.space import Point
 from infertune.report import csv_text, json_rows, json_text, markdown_text, plain_text, result_text, rows_text
+from infertune.report.document import baselines
 from infertune.report.frame import frame
 from infertune.report.page.write import html_text
 from infertune.report.result import figures_json
@@ -209,6 +210,16 @@ def test_the_highest_percentile_comes_with_its_upper_bound() -> None:
     )
     assert "p90 7.23 ms (at most 7.32), p99 not enough requests (120 of 662);" in told(20)
     assert "at most" not in told(10)
+
+
+def test_baselines_beside_a_rate_show_theirs() -> None:
+    """Not what they served, which is another figure than the confirmed one."""
+    found = answer(a_study({a_point(batch=8): 200.0}, question=a_question("max rate, p99 < 5 s")))
+    (first, *_) = found.rivals
+    figures = replace(first.figures, value=Interval(value=77.0, low=76.0, high=78.0), arrivals="poisson")
+    told = baselines(replace(found, rivals=(replace(first, figures=figures),))).grid
+    assert told is not None and told.header[1] == "samples/s arriving"
+    assert told.rows[0][1] == "77.0 (76.0 to 78.0)"
 
 
 def test_points_that_a_person_chose_have_no_winner() -> None:

@@ -245,9 +245,10 @@ def baselines(found: Answer) -> Section:
     """The winner's goal figure beside every baseline's, and how many times better it is."""
     goal = parse_goal(found.question.goal)
     named = (goal.metric,) if latency_percent(goal.metric) and goal.metric != "p50" else ()
-    header = ("baseline", "samples/s", *named, "p50", "in flight", *(("winner is",) if found.confirmed else ()))
+    speed = "samples/s arriving" if goal.metric == RATE else "samples/s"
+    header = ("baseline", speed, *named, "p50", "in flight", *(("winner is",) if found.confirmed else ()))
     best = "best within limits" if goal.measured_limits else "best"
-    rows = tuple(_rival_row(found, named, rival, best) for rival in found.rivals)
+    rows = tuple(_rival_row(found, goal, named, rival, best) for rival in found.rivals)
     if found.confirmed:
         without = ("-",) * len(header[2:])
         rows += tuple((one_line(name), *without, excerpt(reason, 80)) for name, reason in found.absent)
@@ -255,14 +256,15 @@ def baselines(found: Answer) -> Section:
     return Section(title=f"Baselines, {beside}", grid=Grid(header=header, rows=rows) if rows else None)
 
 
-def _rival_row(found: Answer, named: Sequence[str], rival: Rival, best: str) -> tuple[str, ...]:
+def _rival_row(found: Answer, goal: Goal, named: Sequence[str], rival: Rival, best: str) -> tuple[str, ...]:
     seen = rival.figures
+    reached = seen.value if goal.metric == RATE else seen.throughput
     told = f" ({best})" if found.confirmed and rival.name == found.best_rival and len(found.rivals) > 1 else ""
-    throughput = words.interval(seen.throughput) if seen.launches > 1 else words.three(seen.throughput.value)
+    speed = words.interval(reached) if seen.launches > 1 else words.three(reached.value)
     values = ("-" if _too_few(metric, seen) else f"{words.three(seen.value.value * 1e3)} ms" for metric in named)
     p50 = "-" if seen.p50_ms is None else f"{words.three(seen.p50_ms)} ms"
     speedup = (_speedup(found, rival),) if found.confirmed else ()
-    return one_line(rival.name) + told, throughput, *values, p50, str(seen.in_flight), *speedup
+    return one_line(rival.name) + told, speed, *values, p50, str(seen.in_flight), *speedup
 
 
 def _speedup(found: Answer, rival: Rival) -> str:

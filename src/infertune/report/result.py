@@ -205,7 +205,7 @@ def interval_json(found: Interval) -> Json:
 def figures_json(found: Figures) -> Json:
     return {
         "throughput_per_s": interval_json(found.throughput),
-        "rate_per_s": None if found.arrivals == "closed" else interval_json(found.value),
+        "rate_per_s": _rate(found),
         "p50_ms": found.p50_ms,
         "p90_ms": found.p90_ms,
         "p90_at_most_ms": found.p90_at_most_ms,
@@ -216,12 +216,17 @@ def figures_json(found: Figures) -> Json:
     }
 
 
+def _rate(found: Figures) -> Json | None:
+    return None if found.arrivals == "closed" else interval_json(found.value)
+
+
 def _rival(rival: Rival) -> Json:
     return {
         "name": rival.name,
         "target": rival.figures.point.target,
         "point": _point(rival.figures.point),
         "throughput_per_s": interval_json(rival.figures.throughput),
+        "rate_per_s": _rate(rival.figures),
         "p50_ms": rival.figures.p50_ms,
     }
 
