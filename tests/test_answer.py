@@ -15,7 +15,7 @@ from infertune.core.findings import Answer, Searched
 from infertune.core.history import confirmations, sample
 from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch
 from infertune.core.space import Point
-from infertune.report.document import at_limit, baselines, searched
+from infertune.report.document import at_limit, baselines, measured, searched
 from infertune.study.hand_over import confirmed_launches
 from infertune.study.study import Study
 from infertune.testing.records import (
@@ -341,6 +341,18 @@ def test_a_check_that_could_not_be_made_is_told_apart_from_wrong_outputs() -> No
     assert found.winner is None
     assert f"outputs could not be checked against the reference: {reason}" in said(found)
     assert "could not be checked" not in said(answer(a_study({FAST: 200.0}, cosines={FAST: 0.5})))
+    beside = answer(recorded([*events, *a_search({SLOW: 100.0}), a_check(SLOW)]))
+    assert beside.winner == SLOW
+    assert f"outputs of others than the winner could not be checked against the reference: {reason}" in said(beside)
+
+
+def test_launches_too_few_to_confirm_are_not_called_fresh() -> None:
+    baseline = a_baseline(DEFAULT)
+    launch = a_launch(baseline, a_measurement(100.0), purpose="confirm")
+    events = [*opening(a_question()), Decided(finalists=(baseline,), why=""), launch, Closed(status="ok", why="")]
+    found = answer(recorded(events))
+    assert not found.confirmed and found.figures is not None
+    assert measured(found.figures) == "100 samples/s, 1 launch"
 
 
 def test_figures_of_a_simulated_device_are_marked() -> None:

@@ -153,9 +153,10 @@ def _of_limits(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str
 def _of_checks(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
     """A check that could not be made counts as failed, which is not the same as wrong outputs."""
     unmade = (f.reason for f in reading.terms.fidelities.values() if not f.made)
+    whose = "outputs" if answer.fidelity is None else "outputs of others than the winner"
     for reason in dict.fromkeys(unmade):
         if not reason.startswith(verdict.SAME_ARITHMETIC):
-            yield f"outputs could not be checked against the reference: {reason}"
+            yield f"{whose} could not be checked against the reference: {reason}"
     checks = (
         verdict.check_of(reading.terms, t.point) for t in reading.trials if not verdict.faithful(reading.terms, t.point)
     )

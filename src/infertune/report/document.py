@@ -15,6 +15,7 @@ from infertune.core.records import Entry, Interval, Named
 from infertune.core.relaxed import LimitCost, Relaxed
 from infertune.core.shortfall import with_unit
 from infertune.core.standing import AtLimit
+from infertune.core.verdict import ENOUGH
 from infertune.report import brought
 from infertune.report.inert import one_line
 from infertune.report.rows import Cell, Table, table
@@ -170,7 +171,8 @@ def measured(figures: Figures) -> str:
 
 
 def _with_launches(seen: Interval, scale: float, unit: str, figures: Figures) -> str:
-    launches = words.counted(figures.launches, "fresh launch" if figures.evidence == "confirm" else "launch")
+    fresh = figures.evidence == "confirm" and figures.launches >= ENOUGH
+    launches = words.counted(figures.launches, "fresh launch" if fresh else "launch")
     value = f"{words.three(scale * seen.value)} {unit}"
     if figures.launches == 1:
         return f"{value}, {launches}"
