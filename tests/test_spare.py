@@ -100,7 +100,7 @@ def test_without_time_for_another_the_study_keeps_its_budget_and_takes_a_baselin
 
 
 def test_nobody_is_spared_where_nothing_is_limited(tmp_path: Path) -> None:
-    lab = Laboratory(tmp_path, noise=0.04)
+    lab = Laboratory(tmp_path)
     lab.run(900.0, max_trials=20)
     assert [len(event.finalists) for event in lab.events(Decided) if isinstance(event, Decided)] == [1]
 

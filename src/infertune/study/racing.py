@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
 from infertune.core import stats, verdict
+from infertune.core.records import Measurement
 from infertune.core.space import Point
 from infertune.measure import plan as planning
 from infertune.measure import race as racing
@@ -34,8 +36,9 @@ def race(loop: Loop) -> Raced:
     loop.repeat_disturbed(until - planning.race_share(goal) * loop.budget_s)
     asked = [loop, *map(loop.asking, goal.at_levels)]
     races = [_race(one, loop, len(asked) - done) for done, one in enumerate(asked)]
-    finalists = dict.fromkeys(chain.from_iterable(each.finalists for each in races))
-    return Raced(finalists=tuple(finalists), ties=races[0].ties)
+    finalists = list(dict.fromkeys(chain.from_iterable(each.finalists for each in races)))
+    finalists += [] if goal.levels else _shallower(loop, finalists)
+    return Raced(finalists=tuple(finalists), ties=tuple(p for p in races[0].ties if p not in finalists))
 
 
 def _race(loop: Loop, whole: Loop, parts: int) -> Raced:
@@ -118,6 +121,44 @@ def _spare(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
     """
     clear = clear_points(loop)
     return [] if set(clear).intersection(finalists) else clear[:1]
+
+
+def _shallower(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
+    """The simplest point within `verdict.MARGIN` of the winner that has fewer requests in flight.
+
+    Fresh launches of both say whether it is as good, where there is time for all of them.
+    """
+    apart, simple = _apart(loop), partial(verdict.simplicity, spaces=loop.setting.question.spaces)
+    known, near = {*finalists, *loop.baselines()}, math.log1p(verdict.MARGIN)
+    fit = [
+        point
+        for winner in finalists[:1]
+        for point in loop.scores()
+        if point not in known and simple(point)[0] < simple(winner)[0] and apart(winner, point) <= near
+        if loop.feasible(point) and trusted(loop, point)
+    ]
+    plan, left = loop.plans.confirm, loop.left_s - loop.confirm_reserve_s(finalists)
+    return [p for p in sorted(fit, key=simple)[:1] if planning.CONFIRM_BLOCKS * loop.costs().launch_s(p, plan) <= left]
+
+
+def _apart(loop: Loop) -> Callable[[Point, Point], float]:
+    """How far one point's score is above another's: the median over blocks of the race, else that of their centres.
+
+    What a point won the search with is too good, and blocks of the race are free of that.
+    """
+    scores, raced = loop.scores(), loop.usable(loop.launches("race"))
+    blocks: dict[Point, dict[int, float]] = {}
+    for launch in (la for la in raced if isinstance(la.outcome, Measurement)):
+        blocks.setdefault(launch.point, {})[launch.block] = loop.score(launch)
+
+    def apart(one: Point, other: Point) -> float:
+        ours, theirs = blocks.get(one, {}), blocks.get(other, {})
+        shared = [ours[block] - theirs[block] for block in ours.keys() & theirs.keys()]
+        if shared:
+            return statistics.median(shared)
+        return stats.hodges_lehmann(scores[one]) - stats.hodges_lehmann(scores[other])
+
+    return apart
 
 
 def clear_points(loop: Loop) -> list[Point]:
