@@ -134,7 +134,9 @@ def test_a_failing_disk_is_named(cache: ArtifactCache) -> None:
 # ---------------------------------------------------------------- failures
 
 
-@pytest.mark.parametrize("kind", ["illegal", "compiler", "memory", "device-memory", "timeout", "crash", "device", "output"])
+@pytest.mark.parametrize(
+    "kind", ["illegal", "compiler", "memory", "device-memory", "timeout", "crash", "device", "output"]
+)
 def test_only_failures_that_come_again_are_remembered(cache: ArtifactCache, kind: str) -> None:
     failed = replace(FAILED, kind=kind)  # type: ignore[arg-type]
     cache.publish_failure(KEY, failed)
