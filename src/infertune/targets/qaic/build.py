@@ -41,8 +41,8 @@ def compile_into(
 
     ``more``: words for the compiler beside the point's.
 
-    Raises `CandidateFailed`: kind ``compiler``, ``memory`` (of the host), ``device-memory``, ``timeout`` or ``output`` (no
-    program).
+    Raises `CandidateFailed`: kind ``compiler``, ``memory`` (of the host), ``device-memory``, ``timeout`` or ``output``
+    (no program).
     """
     check_files(point)
     argv = [*tools.compile_argv(sdk, model, point, into), *more]
