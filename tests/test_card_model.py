@@ -46,6 +46,11 @@ def rate(setting: Setting, card: Card = STANDARD, workload: Workload = BERT) -> 
     return found.throughput_per_s
 
 
+def read_bytes(workload: Workload, setting: Setting) -> float:
+    sheet = sheet_of([Point(workload=workload, card=STANDARD, setting=setting)])
+    return float(device_time(sheet, fitted()).read_bytes[0])
+
+
 @given(points(), st.floats(1.0, 4.0))
 def test_more_memory_bandwidth_is_never_slower(setting: Setting, factor: float) -> None:
     faster = replace(STANDARD, ddr_bytes_per_s=STANDARD.ddr_bytes_per_s * factor)
@@ -159,10 +164,27 @@ def test_no_more_is_spilled_than_operators_read_and_write(batch: int, cores: int
     found = encoder_workload("long", replace(SHAPE, sequence=sequence))
     setting = Setting(cores=cores, batch=batch, instances=1, set_size=1)
     moved = sum(op.times * (op.in_bytes + op.out_bytes) for op in found.ops) * batch
-    uneven = vector_share(batch, cores) * cores
     known = {"weights": found.weight_bytes, "looked up": batch * 2 * sequence * 768}
-    read = device_time(sheet_of([Point(workload=found, card=STANDARD, setting=setting)]), fitted()).read_bytes[0]
-    assert sum(known.values()) * 0.999 <= read <= (sum(known.values()) + moved * uneven) * 1.001
+    read = read_bytes(found, setting)
+    assert sum(known.values()) * 0.999 <= read <= (sum(known.values()) + moved) * 1.001
+
+
+@given(st.integers(1, 64), st.integers(1, 13), st.sampled_from([64, 256, 1024]))
+@example(16, 4, 256)
+def test_more_cores_never_move_more_bytes_for_the_same_batch(batch: int, cores: int, sequence: int) -> None:
+    found = encoder_workload("long", replace(SHAPE, sequence=sequence))
+    fewer, more = (read_bytes(found, Setting(cores=n, batch=batch)) for n in (cores, cores + 1))
+    assert more <= fewer * 1.000001
+
+
+def test_every_core_spills_what_its_own_samples_leave_over() -> None:
+    """Nine samples on eight cores: one core holds two of them, and the others do not spill for it."""
+    wide = Workload(name="wide", ops=(vector("move", 3 << 20, live_bytes=6 << 20),), input_bytes=8, output_bytes=8)
+    assert read_bytes(wide, Setting(cores=8, batch=8)) == 0
+    two = read_bytes(wide, Setting(cores=1, batch=2))
+    assert two > 0
+    assert read_bytes(wide, Setting(cores=8, batch=9)) == pytest.approx(two)
+    assert read_bytes(wide, Setting(cores=8, batch=16)) == pytest.approx(8 * two)
 
 
 def test_rows_that_are_looked_up_cross_the_memory_bus() -> None:

@@ -41,7 +41,9 @@ def even_split(sheet: Sheet) -> Sheet:
     """Work divided evenly over cores, without whole samples, rows and tiles."""
     even = np.broadcast_to(1 / sheet.rows["cores"][:, None], sheet.ops["share"].shape)
     used = np.where(sheet.ops["share"] > 0, even, 0.0)
-    return replace(sheet, ops={**sheet.ops, "share": used, "vector": even})
+    held = {"most": sheet.rows["batch"] / sheet.rows["cores"], "with_most": sheet.rows["cores"]}
+    rows = {**sheet.rows, **held, "fewer": 0 * held["most"], "with_fewer": 0 * held["most"]}
+    return replace(sheet, ops={**sheet.ops, "share": used, "vector": even}, rows=rows)
 
 
 STRUCTURES: Mapping[str, tuple[Mapping[str, Prior], Callable[[Sheet], Sheet]]] = {

@@ -43,9 +43,10 @@ def both(first: Array, second: Array, power: float) -> Array:
 def device_time(sheet: Sheet, k: Constants) -> DeviceTime:
     rows = sheet.rows
     core, sync = _core_seconds(sheet, k), _sync_seconds(sheet, k)
-    read = _read_bytes(sheet, k)
-    bus = k.ddr_efficiency * rows["ddr"]
-    reading = read / np.minimum(bus, k.core_ddr_gbs * 1e9 * rows["cores"])[:, None]
+    streamed, (most_spilled, spilled) = _streamed_bytes(sheet, k), _spilled_bytes(sheet, k)
+    read = streamed + spilled
+    bus, core_bus = k.ddr_efficiency * rows["ddr"], k.core_ddr_gbs * 1e9
+    reading = np.maximum(read / bus[:, None], (streamed / rows["cores"][:, None] + most_spilled) / core_bus)
     crowd = read * (rows["instances"] / bus)[:, None]
 
     def at(clock: Array) -> tuple[Array, Array]:
@@ -108,15 +109,27 @@ def _sync_seconds(sheet: Sheet, k: Constants) -> Array:
     return _by_stage(sheet, synced * (k.op_us + others * each) * finer) * 1e-6
 
 
-def _read_bytes(sheet: Sheet, k: Constants) -> Array:
-    """Weights once per request, more without multicast, rows that are looked up, and activations that do not fit,
-    though no more of them than an operator reads and writes; (points, stages)."""
+def _streamed_bytes(sheet: Sheet, k: Constants) -> Array:
+    """Weights once per request, more without multicast, and rows that are looked up; (points, stages)."""
     ops, rows = sheet.ops, sheet.rows
     repeats = 1 + k.repeat_share * (1 - rows["multicast"]) * (rows["replicas"] - 1)
-    held = ops["live"] * ops["vector"] * (rows["x_bytes"] * rows["x_live"])[:, None]
-    room = rows["room"] * k.memory_share * rows["x_room"]
-    touched = ops["touched"] * ops["vector"] * rows["x_bytes"][:, None]
-    over = np.minimum(2 * k.spill * np.maximum(held - room[:, None], 0), touched)
     looked_up = sheet.kinds["lookup"] * FP16_BYTES * ops["elements"]
-    streamed = ops["weights"] * repeats[:, None] + looked_up
-    return _by_stage(sheet, streamed * rows["x_bytes"][:, None] + over * (rows["cores"] * rows["x_spill"])[:, None])
+    return _by_stage(sheet, (ops["weights"] * repeats[:, None] + looked_up) * rows["x_bytes"][:, None])
+
+
+def _spilled_bytes(sheet: Sheet, k: Constants) -> tuple[Array, Array]:
+    """Activations that do not fit into a core's memory: of the busiest core, and of all; (points, stages) each.
+
+    Every core has its own samples, or its part of one; no operator moves more of them than it reads and writes.
+    """
+    ops, rows = sheet.ops, sheet.rows
+    room = rows["room"] * k.memory_share * rows["x_room"]
+
+    def spilled(samples: Array) -> Array:
+        held = ops["live"] * (samples * rows["x_bytes"] * rows["x_live"])[:, None]
+        touched = ops["touched"] * (samples * rows["x_bytes"])[:, None]
+        over = np.minimum(2 * k.spill * np.maximum(held - room[:, None], 0), touched)
+        return _by_stage(sheet, over * rows["x_spill"][:, None])
+
+    most, fewer = spilled(rows["most"]), spilled(rows["fewer"])
+    return most, most * rows["with_most"][:, None] + fewer * rows["with_fewer"][:, None]

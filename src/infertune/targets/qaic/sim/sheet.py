@@ -12,7 +12,7 @@ import numpy.typing as npt
 from infertune.targets.qaic.sim.assumed import effects_of
 from infertune.targets.qaic.sim.card import Card
 from infertune.targets.qaic.sim.setting import Setting
-from infertune.targets.qaic.sim.split import Split, split_of, vector_share
+from infertune.targets.qaic.sim.split import Split, loads, split_of, vector_share
 from infertune.targets.qaic.sim.workload import KINDS, MATRIX_KINDS, Op, Workload
 
 Array = npt.NDArray[np.float64]
@@ -82,8 +82,8 @@ def _amounts(op: Op, setting: Setting) -> dict[str, float]:
         "macs": op.padded_macs * batch,
         "elements": op.elements * batch,
         "weights": op.weight_bytes,
-        "live": op.live_bytes * batch,
-        "touched": (op.in_bytes + op.out_bytes) * batch,
+        "live": op.live_bytes,
+        "touched": op.in_bytes + op.out_bytes,
         "share": cut.share,
         "vector": vector_share(batch, cores),
         "fill": 1.0 / max(cut.rows, 8),
@@ -95,10 +95,15 @@ def _amounts(op: Op, setting: Setting) -> dict[str, float]:
 
 def _facts(point: Point) -> dict[str, float]:
     setting, card, effects = point.setting, point.card, effects_of(point.setting.options)
+    (most, with_most), (fewer, with_fewer) = loads(setting.batch, setting.cores)
     load: Any = {f"x_{name}": getattr(effects, name) for name in effects.__slots__}
     return {
         **load,
         "cores": setting.cores,
+        "most": most,
+        "with_most": with_most,
+        "fewer": fewer,
+        "with_fewer": with_fewer,
         "ols": setting.overlap_split,
         "batch": setting.batch,
         "instances": setting.instances,

@@ -33,6 +33,16 @@ def dealt(batch: int, cores: int) -> tuple[int, int]:
     return math.ceil(batch / cores), max(cores // batch, 1)
 
 
+def loads(batch: int, cores: int) -> tuple[tuple[float, int], tuple[float, int]]:
+    """Samples that a core holds (a part of one where cores share it) and how many cores do: the busiest, and the
+    others that hold one sample less."""
+    turns, own = dealt(batch, cores)
+    if batch <= cores:
+        return (1 / own, batch * own), (0.0, 0)
+    busiest = batch - (turns - 1) * cores
+    return (float(turns), busiest), (turns - 1.0, cores - busiest)
+
+
 def split_of(op: Op, batch: int, cores: int, channel_limit: int) -> Split:
     """Samples as `dealt`, each cut over its own cores: heads of attention, runs of rows, tiles of channels."""
     turns, own = dealt(batch, cores)
