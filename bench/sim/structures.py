@@ -80,8 +80,8 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(arguments[0]) if arguments else Path(__file__).parents[3] / "shared" / "data"
     data = calibrate.load(folder)
     for name, (constants, change) in STRUCTURES.items():
-        choices = change(data.choices) if data.choices is not None else None
-        changed = replace(data, sheet=change(data.sheet), choices=choices)
+        choices = data.choices.changed(change) if data.choices is not None else None
+        changed = replace(data, sheet=data.sheet.changed(change), choices=choices)
         print(report(name, changed, {**PRIORS, **constants}), flush=True)
 
 

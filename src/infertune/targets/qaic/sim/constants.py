@@ -27,6 +27,7 @@ class Constants:
     repeat_share      how far reading without multicast repeats weights (1: every core reads all)
     spill             bytes written and read again, against what does not fit
     memory_share      of fast memory that activations can take
+    pass_loss         growth of a request that goes through its samples in several passes
     hiding            exponent: how well reading weights hides behind computing in one instance
     sharing           exponent: how well the instances' phases interleave on the memory bus
     boost_load        load up to which the clock stays at its maximum
@@ -58,6 +59,7 @@ class Constants:
     repeat_share: float
     spill: float
     memory_share: float
+    pass_loss: float
     hiding: float
     sharing: float
     boost_load: float

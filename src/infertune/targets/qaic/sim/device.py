@@ -3,16 +3,17 @@
 core    = matrix and vector time of the busiest core, less what overlap splitting hides, at the present clock
 solo    = sum over stages of (core + sync, reading) combined: reading hides behind computing only within a stage
 device  = the same with the memory bus shared by all instances
+request = one pass over its samples, or equal passes over some of them, each with all of that
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from infertune.targets.qaic.sim.constants import Constants
-from infertune.targets.qaic.sim.sheet import SYNCED_KINDS, Array, Sheet
+from infertune.targets.qaic.sim.sheet import SYNCED_KINDS, Array, Indices, Sheet
 from infertune.targets.qaic.sim.workload import FP16_BYTES
 
 FREE_CORES = 2
@@ -33,6 +34,9 @@ class DeviceTime:
     clock: Array
 
 
+SUMMED = tuple(field.name for field in fields(DeviceTime) if field.name != "clock")
+
+
 def both(first: Array, second: Array, power: float) -> Array:
     """Two activities that overlap in part: their sum for power 1, the longer one as power grows."""
     longer = np.maximum(np.maximum(first, second), 1e-12)
@@ -41,6 +45,27 @@ def both(first: Array, second: Array, power: float) -> Array:
 
 
 def device_time(sheet: Sheet, k: Constants) -> DeviceTime:
+    """In one pass over all samples of a request, or in equal passes over some of them, whichever is quickest."""
+    whole = _one_pass(sheet, k)
+    if sheet.passes is None:
+        return whole
+    times = sheet.passes.times * (1 + k.pass_loss)
+    return _quickest(whole, sheet.passes.points, times, _one_pass(sheet.passes.sheet, k))
+
+
+def _quickest(whole: DeviceTime, points: Indices, times: Array, each: DeviceTime) -> DeviceTime:
+    """Every pass reads the weights again. ``points``: whose pass it is; ``times``: as long as how many of it."""
+    device = times * each.device
+    order = np.argsort(-device)
+    best = np.zeros(len(whole.device), np.int64)
+    best[points[order]] = order  # the quickest of a point's comes last
+    better = (points[best] == np.arange(len(best))) & (device[best] < whole.device)
+    summed = {name: times * getattr(each, name) for name in SUMMED}
+    chosen = {name: np.where(better, amounts[best], getattr(whole, name)) for name, amounts in summed.items()}
+    return DeviceTime(**chosen, clock=np.where(better, each.clock[best], whole.clock))
+
+
+def _one_pass(sheet: Sheet, k: Constants) -> DeviceTime:
     rows = sheet.rows
     core, sync = _core_seconds(sheet, k), _sync_seconds(sheet, k)
     streamed, (most_spilled, spilled) = _streamed_bytes(sheet, k), _spilled_bytes(sheet, k)

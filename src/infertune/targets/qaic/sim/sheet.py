@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,13 @@ from infertune.targets.qaic.sim.split import Split, loads, split_of, vector_shar
 from infertune.targets.qaic.sim.workload import KINDS, MATRIX_KINDS, Op, Workload
 
 Array = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
 SYNCED_KINDS = (*sorted(MATRIX_KINDS), "depthwise", "move", "pool")
 """Operators after which cores wait for each other; plain vector work stays where its input is."""
+
+SURELY = 0.5
+"""Of fast memory: activations that take no more fit whatever the share of it that the fit leaves them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +36,78 @@ class Point:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
     """``ops``: (points, operators) by name; ``kinds``: the same as masks; ``rows``: (points,) by name;
-    ``stages``: (points, operators, stages), one where an operator belongs to a stage. Amounts are per request."""
+    ``stages``: (points, operators, stages), one where an operator belongs to a stage. Amounts are per request.
+    ``passes``: other ways to go through the batches of these points."""
 
     ops: dict[str, Array]
     kinds: dict[str, Array]
     rows: dict[str, Array]
     stages: Array
+    passes: Passes | None = None
 
-    def take(self, places: Sequence[int] | npt.NDArray[np.int64]) -> Sheet:
+    def take(self, places: Indices) -> Sheet:
         return Sheet(
             ops={name: values[places] for name, values in self.ops.items()},
             kinds={name: values[places] for name, values in self.kinds.items()},
             rows={name: values[places] for name, values in self.rows.items()},
             stages=self.stages[places],
+            passes=self.passes.take(places) if self.passes else None,
         )
+
+    def with_rows(self, **values: Array) -> Sheet:
+        """The same with other facts of its points, and so of their passes."""
+        passes = self.passes
+        if passes:
+            theirs = {name: value[passes.points] for name, value in values.items()}
+            passes = replace(passes, sheet=passes.sheet.with_rows(**theirs))
+        return replace(self, rows={**self.rows, **values}, passes=passes)
+
+    def changed(self, change: Callable[[Sheet], Sheet]) -> Sheet:
+        """What ``change`` makes of these points, and of their passes."""
+        passes = replace(self.passes, sheet=self.passes.sheet.changed(change)) if self.passes else None
+        return replace(change(replace(self, passes=None)), passes=passes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passes:
+    """``sheet``: passes over part of the samples of a request, ``times`` each; ``points``: whose they are."""
+
+    sheet: Sheet
+    times: Array
+    points: Indices
+
+    def take(self, places: Indices) -> Passes | None:
+        """Those of the points at ``places``, which differ."""
+        number = np.full(1 + max(self.points.max(), places.max()), -1)
+        number[places] = np.arange(len(places))
+        rows = np.flatnonzero(number[self.points] >= 0)
+        if not len(rows):
+            return None
+        return Passes(sheet=self.sheet.take(rows), times=self.times[rows], points=number[self.points[rows]])
 
 
 def sheet_of(points: Sequence[Point]) -> Sheet:
+    sizes = [(place, size) for place, point in enumerate(points) for size in _passes(point)]
+    sheet = _whole(points)
+    if not sizes:
+        return sheet
+    parts = [replace(points[place], setting=replace(points[place].setting, batch=size)) for place, size in sizes]
+    times = [math.ceil(points[place].setting.batch / size) for place, size in sizes]
+    places = np.array([place for place, _ in sizes])
+    return replace(sheet, passes=Passes(sheet=_whole(parts), times=np.array(times, float), points=places))
+
+
+def _passes(point: Point) -> list[int]:
+    """Where activations may not fit: samples of passes over fewer at a time, down to such that surely do."""
+    setting, effects = point.setting, effects_of(point.setting.options)
+    each = point.workload.peak_bytes * effects.bytes * effects.live
+    room = SURELY * point.card.fast_memory_bytes * effects.room
+    sizes = sorted({math.ceil(setting.batch / passes) for passes in range(1, setting.batch + 1)}, reverse=True)
+    held = [loads(size, setting.cores)[0][0] * each for size in sizes]
+    return [size for size, before in zip(sizes[1:], held, strict=False) if before > room]
+
+
+def _whole(points: Sequence[Point]) -> Sheet:
     width = max(len(point.workload.ops) for point in points)
     ops = {name: np.zeros((len(points), width)) for name in _OP_NAMES}
     kinds: dict[str, Array] = {kind: np.zeros((len(points), width)) for kind in KINDS}
