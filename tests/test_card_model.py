@@ -209,6 +209,13 @@ def test_a_larger_batch_in_passes_takes_longer_too(workload: Workload, setting: 
     assert predict(workload, room, larger).service_ns >= predict(workload, room, setting).service_ns / ROUNDING
 
 
+@pytest.mark.parametrize("cores", [6, 14, 16])
+def test_the_sample_that_gives_every_core_its_own_is_not_free(cores: int) -> None:
+    """Where no two cores can share a sample, heads of attention are not cut either."""
+    fewer, full = (predict(BERT, PRO, Setting(cores=cores, batch=batch)).service_ns for batch in (cores - 1, cores))
+    assert fewer <= full * (1 + 1e-6)
+
+
 def test_batch_16_adds_about_nothing_to_8() -> None:
     """As the vendor's chart says; the published searches turned it down, and a published row is 11 % behind."""
     eight, sixteen = (rate(Setting(cores=2, batch=batch, instances=7)) for batch in (8, 16))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from infertune.targets.qaic.sim.assumed import effects_of
 from infertune.targets.qaic.sim.card import Card
 from infertune.targets.qaic.sim.setting import Setting
-from infertune.targets.qaic.sim.split import Split, loads, split_of, vector_share
+from infertune.targets.qaic.sim.split import Split, dealt, loads, split_of, vector_share
 from infertune.targets.qaic.sim.workload import KINDS, MATRIX_KINDS, Op, Workload
 
 Array = npt.NDArray[np.float64]
@@ -135,7 +135,7 @@ def _amounts(op: Op, setting: Setting) -> dict[str, float]:
     batch, cores = setting.batch, setting.cores
     matrix = op.kind in MATRIX_KINDS
     cut = split_of(op, batch, cores, setting.channel_split) if matrix else _NO_SPLIT
-    inside = batch < cores if op.kind == "attention" else cut.row_ways * cut.channel_ways > 1
+    inside = dealt(batch, cores)[1] > 1 if op.kind == "attention" else cut.row_ways * cut.channel_ways > 1
     by_channel = float(cut.channel_ways > 1)
     return {
         "times": op.times,
