@@ -176,3 +176,23 @@ def test_a_recurrent_layer_takes_its_steps_one_after_another() -> None:
     started_ns = steps * 1e3 * fitted().op_us
     assert min(alone.service_ns, spread.service_ns) > started_ns
     assert found.weight_bytes == pytest.approx(2 * 4 * hidden * (size + hidden), rel=0.01)
+
+
+def _curve(op_type: str) -> int:
+    node = helper.make_node(op_type, ["x"], ["y"])
+    return by_kind(_graph([node], {"x": (1, 64, 56, 56)}, {}), "elements")["erf"]
+
+
+def test_functions_cost_what_their_vector_code_needs() -> None:
+    """An error function holds an exponential and a division, a sigmoid little else, and tanh is a sigmoid scaled."""
+    assert _curve("Exp") < _curve("Sigmoid") < _curve("Tanh") < _curve("Erf") == 64 * 56 * 56
+
+
+def test_a_tap_of_a_depthwise_convolution_costs_no_less_than_one_of_a_pooling() -> None:
+    pool = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    conv = helper.make_node("Conv", ["x", "w"], ["y"], group=64, pads=[1, 1, 1, 1])
+    shapes: dict[str, tuple[int, ...]] = {"x": (1, 64, 56, 56)}
+    pooled, folded = _graph([pool], shapes, {}), _graph([conv], shapes, {"w": (64, 1, 3, 3)})
+    alone = Setting(cores=1, batch=4, instances=1)
+    times = [predict(work, CARDS["standard"], alone).service_ns for work in (pooled, folded)]
+    assert times[0] <= times[1] <= 1.1 * times[0]

@@ -15,7 +15,7 @@ class Constants:
     matrix_tmacs      matrix unit, T multiply-accumulates per second, padding included
     fill_rows         rows' worth of time to load a tile of weights into the matrix unit
     conv_factor       time of a convolution against a matrix product of the same padded size
-    softmax_ns .. depthwise_ns   vector unit, per element (depthwise: per tap and element)
+    softmax_ns .. tap_ns   vector unit, per element (pooling and depthwise convolutions: per tap and element)
     overlap           share of the shorter of matrix and vector time that full overlap splitting hides
     overlap_cost      growth of computing and waiting with each further overlap split
     op_us             starting an operator
@@ -44,8 +44,7 @@ class Constants:
     erf_ns: float
     elementwise_ns: float
     move_ns: float
-    pool_ns: float
-    depthwise_ns: float
+    tap_ns: float
     overlap: float
     overlap_cost: float
     op_us: float

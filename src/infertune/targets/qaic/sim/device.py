@@ -110,8 +110,7 @@ def _core_seconds(sheet: Sheet, k: Constants) -> Array:
     crossing = (1 + k.move_loss * np.maximum(rows["cores"] - FREE_CORES, 0))[:, None]
     cost = (
         k.softmax_ns * kinds["softmax"] + k.erf_ns * kinds["erf"] + k.elementwise_ns * kinds["elementwise"]
-        + k.move_ns * (crossing * kinds["move"] + kinds["lookup"]) + k.pool_ns * kinds["pool"]
-        + k.depthwise_ns * kinds["depthwise"]
+        + k.move_ns * (crossing * kinds["move"] + kinds["lookup"]) + k.tap_ns * (kinds["pool"] + kinds["depthwise"])
     )  # fmt: skip
     vector = _by_stage(sheet, cost * ops["elements"] * ops["vector"]) * 1e-9
     matrix, vector = matrix * rows["x_matrix"][:, None], vector * rows["x_vector"][:, None]

@@ -11,6 +11,19 @@ from infertune.prepare.trace import Step
 from infertune.targets.qaic.sim.encoders import NORM_PASSES
 from infertune.targets.qaic.sim.workload import Kind, Op, convolution, dense, product, vector
 
+EXP, RECIPROCAL, LOG = 8, 4, 10
+"""Vector instructions per element: reducing the range, a polynomial and a scaling; an estimate and its refinement."""
+ERF = EXP + RECIPROCAL + 8
+"""Abramowitz and Stegun 7.1.26: an exponential, a reciprocal, a polynomial of five terms, square, product and sign."""
+SIGMOID = EXP + 1 + RECIPROCAL
+TANH = SIGMOID + 2
+INSTRUCTIONS = {
+    "Exp": EXP, "Log": LOG, "Sigmoid": SIGMOID, "Tanh": TANH, "Softplus": EXP + 1 + LOG, "Elu": EXP + 3,
+    "Celu": EXP + 4, "Selu": EXP + 4, "Mish": EXP + 5 + RECIPROCAL, "Sin": EXP + 4, "Cos": EXP + 4, "Erf": ERF,
+    "Tan": ERF, "Acos": ERF, "Asin": ERF, "Atan": ERF,
+}  # fmt: skip
+"""What vector code needs, counted and measured by nobody; the card's rows know the price of an error function alone."""
+
 GELU_PASSES = 4
 """Passes beside the error function: scale, add, multiply, multiply."""
 
@@ -110,7 +123,7 @@ def _recurrent(seen: Seen) -> list[Op]:
     return [
         replace(dense(steps, size, gates), times=directions),
         replace(chain, weight_bytes=chain.weight_bytes // steps),
-        vector("erf", gates, times=directions * steps),
+        replace(curve(SIGMOID, gates), times=directions * steps),
     ]
 
 
@@ -153,18 +166,23 @@ def _gather(seen: Seen) -> list[Op]:
     return [vector("lookup" if seen.constant and seen.constant[0] else "move", seen.made)]
 
 
+def curve(instructions: int, values: int) -> Op:
+    """``values`` of a function that takes so many vector instructions, as error functions of the same length."""
+    return vector("erf", -(-instructions * values // ERF))
+
+
+def _curve(instructions: int, passes: int = 0) -> Rule:
+    return lambda seen: [
+        curve(instructions, seen.made),
+        *([vector("elementwise", passes * seen.made)] if passes else []),
+    ]
+
+
 def _gelu(seen: Seen) -> list[Op]:
-    return [vector("erf", seen.made), vector("elementwise", GELU_PASSES * seen.made)]
+    tanh = seen.step.attributes.get("approximate") in ("tanh", b"tanh")
+    return _curve(TANH if tanh else ERF, GELU_PASSES)(seen)
 
 
-def _silu(seen: Seen) -> list[Op]:
-    return [vector("erf", seen.made), vector("elementwise", seen.made)]
-
-
-_TRANSCENDENTAL = (
-    "Acos", "Asin", "Atan", "Celu", "Cos", "Elu", "Erf", "Exp", "Log", "Mish", "Selu", "Sigmoid", "Sin", "Softplus",
-    "Tan", "Tanh",
-)  # fmt: skip
 _MOVES = (
     "Concat", "DepthToSpace", "Expand", "GatherElements", "GatherND", "Pad", "Resize", "ScatterElements", "ScatterND",
     "Slice", "SpaceToDepth", "Split", "Tile", "Transpose", "Upsample",
@@ -188,10 +206,10 @@ RULES: dict[str, Rule] = {
     "Softmax": _passes("softmax"),
     "LogSoftmax": _passes("softmax"),
     "Gelu": _gelu,
-    "FastGelu": _gelu,
+    "FastGelu": _curve(TANH, GELU_PASSES),
     "BiasGelu": _gelu,
-    "QuickGelu": _silu,
-    "Swish": _silu,
+    "QuickGelu": _curve(SIGMOID, 2),
+    "Swish": _curve(SIGMOID, 1),
     "HardSwish": _passes("elementwise", 3),
     "HardSigmoid": _passes("elementwise", 2),
     "SkipLayerNormalization": _passes("elementwise", 1 + NORM_PASSES),
@@ -201,7 +219,7 @@ RULES: dict[str, Rule] = {
     "GlobalAveragePool": _over_inputs("pool"),
     "GlobalMaxPool": _over_inputs("pool"),
     "Gather": _gather,
-    **dict.fromkeys(_TRANSCENDENTAL, _passes("erf")),
+    **{name: _curve(instructions) for name, instructions in INSTRUCTIONS.items()},
     **dict.fromkeys(_MOVES, _passes("move")),
     **dict.fromkeys(_NORMS, _passes("elementwise", NORM_PASSES)),
     **dict.fromkeys(_REDUCTIONS, _reduce),
