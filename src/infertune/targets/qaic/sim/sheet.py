@@ -98,13 +98,20 @@ def sheet_of(points: Sequence[Point]) -> Sheet:
 
 
 def _passes(point: Point) -> list[int]:
-    """Where activations may not fit: samples of passes over fewer at a time, down to such that surely do."""
+    """Samples of passes over part of a request that may be quicker than one: where activations may not fit, down to
+    such that surely do, and where cores have less to do because several share each sample."""
     setting, effects = point.setting, effects_of(point.setting.options)
+    batch, cores = setting.batch, setting.cores
     each = point.workload.peak_bytes * effects.bytes * effects.live
     room = SURELY * point.card.fast_memory_bytes * effects.room
-    sizes = sorted({math.ceil(setting.batch / passes) for passes in range(1, setting.batch + 1)}, reverse=True)
-    held = [loads(size, setting.cores)[0][0] * each for size in sizes]
-    return [size for size, before in zip(sizes[1:], held, strict=False) if before > room]
+    sizes = sorted({math.ceil(batch / passes) for passes in range(1, batch + 1)}, reverse=True)
+    held = [loads(size, cores)[0][0] * each for size in sizes]
+    work = {size: math.ceil(batch / size) * size * vector_share(size, cores) for size in sizes}
+    return [
+        size
+        for size, before in zip(sizes[1:], held, strict=False)
+        if before > room or work[size] < work[batch] * (1 - 1e-9)
+    ]
 
 
 def _whole(points: Sequence[Point]) -> Sheet:
