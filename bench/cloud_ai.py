@@ -4,8 +4,9 @@ Everything here is simulated. The clock is simulated too: compiles and runs cost
 card gives them, several compiles at a time, and what the searches themselves compute is real time of this machine
 (without that of the simulated tools, which stand for the seconds that they cost), told apart. The vendor's algorithm
 is the published one as reconstructed (`-search vendor`), with as many compiles at a time as in the published run;
-every further compile under way slows a new one by `CROWDING`. Winners are compared by what the model of the card
-says of them without noise; a run's figures spread by 1.2 %, so searches cannot tell less than half a percent.
+compiles under way slow a new one as they did on the published hosts (`compiling.crowding`). Winners are compared by
+what the model of the card says of them without noise; a run's figures spread by 1.2 %, so searches cannot tell less
+than half a percent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import card_truth
@@ -40,6 +42,7 @@ from infertune.targets.qaic.configurator.searches import OWN_LIMIT, narrowed, ow
 from infertune.targets.qaic.configurator.wording import Row
 from infertune.targets.qaic.configurator.workshop import Workshop, runs_of
 from infertune.targets.qaic.sdk import find_sdk
+from infertune.targets.qaic.sim.compiling import AT_ONCE, AT_ONCE_2025, crowding
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs.tree import Tree
 from infertune.targets.qaic.sim.shell import SimulatedExecutor, SimulatedShell
@@ -48,7 +51,6 @@ from infertune.testing.shell import WatchedShell
 from infertune.testing.store import MemoryStore
 
 SECONDS = 5  # of every run, as in the notebooks
-CROWDING = 0.05
 POINTS = 40
 BUILDERS = 16
 FRONT = "pareto throughput, p99 at 5 ms and 30 ms"
@@ -75,6 +77,7 @@ class Task:
     set_size: int
     published: str
     published_s: float
+    at_once: float = AT_ONCE
 
 
 class Stopwatch:
@@ -140,7 +143,7 @@ def read(task: Task, folder: Path) -> Search:
 
 def search(task: Task, folder: Path, *, vendor: bool, seed: int = SEEDS[0]) -> Found:
     """One search from a clean state on a fresh simulated card."""
-    clock, crew, tree = fresh(folder, task.threads, seed)
+    clock, crew, tree = fresh(folder, task.threads, seed, task.at_once)
     tools = Stopwatch()
     shell = WatchedShell(SimulatedShell(clock), tools.watch)
     device = find_target("qaic").probe(SimulatedShell(clock))[0]
@@ -167,13 +170,13 @@ def search(task: Task, folder: Path, *, vendor: bool, seed: int = SEEDS[0]) -> F
     return told(shop, rows, tree, clock, time.monotonic() - began - (tools.real_s - tools_s))
 
 
-def fresh(folder: Path, threads: int, seed: int) -> tuple[VirtualClock, VirtualCrew, Tree]:
+def fresh(folder: Path, threads: int, seed: int, at_once: float = AT_ONCE) -> tuple[VirtualClock, VirtualCrew, Tree]:
     """A card whose noise and drift follow from the seed."""
     sdk = Path(tempfile.mkdtemp(dir=folder))
     install(sdk, card="pro", cards=1, time_scale=1.0, seed=seed)
     os.environ["QAIC_ROOT"] = str(sdk)
     clock = VirtualClock()
-    return clock, VirtualCrew(clock, threads, slower=lambda others: 1.0 + CROWDING * others), Tree(sdk)
+    return clock, VirtualCrew(clock, threads, slower=partial(crowding, at_once=at_once)), Tree(sdk)
 
 
 def told(shop: Workshop, rows: Sequence[Row], tree: Tree, clock: VirtualClock, real_s: float) -> Found:
@@ -312,7 +315,7 @@ def studied(model: Model, folder: Path, seed: int) -> Answered:
         executor, model=model, goal=parse_goal(FRONT), targets=chosen_targets(["qaic"]),
         wanted={}, strategy="auto", seed=seed, inputs=None, version="0",
     )  # fmt: skip
-    staff = Staff(crew=lambda hands: VirtualCrew(clock, hands, slower=lambda n: 1.0 + CROWDING * n), builders=BUILDERS)
+    staff = Staff(crew=lambda hands: VirtualCrew(clock, hands, slower=crowding), builders=BUILDERS)
     tried: set[Point] = set()
     began = time.monotonic()
     run(
@@ -392,6 +395,7 @@ def throughput_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
             set_size=1,
             published="card idle 35 %, 84 compiles, 530 runs of 198 points; 5258.90 inf/s",
             published_s=5652,
+            at_once=AT_ONCE_2025,
         ),
     )
 
@@ -403,7 +407,16 @@ def latency_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
     queued = "11438, 11372, 12310, 11160 and 11431 us from five starts (ten requests queued), two failures"
     return (
         Task(name="BERT-base", model=bert, config=low, threads=16, set_size=1, published=slow, published_s=654),
-        Task(name="ResNet-50", model=resnet, config=low, threads=16, set_size=1, published=queued, published_s=1535),
+        Task(
+            name="ResNet-50",
+            model=resnet,
+            config=low,
+            threads=16,
+            set_size=1,
+            published=queued,
+            published_s=1535,
+            at_once=AT_ONCE_2025,
+        ),
     )
 
 

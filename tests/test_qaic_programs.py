@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from infertune.core.errors import CreateError, UsageError
 from infertune.targets.qaic.parse import parse_cards, parse_stats, written_files
 from infertune.targets.qaic.profile import parse_profile
+from infertune.targets.qaic.sim.compiling import crowding
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs import compiler, profiles, query, runner
 from infertune.targets.qaic.sim.programs.container import NotAProgram, pack, read_program, unpack
@@ -88,6 +89,20 @@ def test_a_compile_says_what_the_vendor_s_says(bench: Bench, tmp_path: Path) -> 
     assert (bench.clock.now_ns() - before) / 1e9 == pytest.approx(noted["simulated_s"], abs=0.01)
     made = read_program((tmp_path / "a" / "programqpc.bin").read_bytes())
     assert (made.batch, made.how.cores, made.how.mos, made.how.ols) == (4, 2, 1, 2)
+
+
+def test_a_compile_beside_another_takes_longer(bench: Bench, tmp_path: Path) -> None:
+    """Beside one of a living program, not beside what a dead one left behind."""
+    others = bench.root / "state" / "compiling"
+    others.mkdir(parents=True, exist_ok=True)
+    took = []
+    for number, pid in enumerate(("0", str(os.getppid()))):
+        (others / f"{pid}.json").write_text("{}")
+        assert bench.compile(tmp_path / str(number), *BATCH4) == 0
+        took.append(Tree(bench.root).ledger()[-1]["simulated_s"])
+        (others / f"{pid}.json").unlink()
+    assert took[1] == pytest.approx(took[0] * crowding(1), abs=0.01)
+    assert took[1] > took[0]
 
 
 DOCUMENTED = (

@@ -21,14 +21,15 @@ import calibrate
 import numpy as np
 import numpy.typing as npt
 from calibrate import CAPPED, PRIORS, Data, Fit, Prior, errors, in_fit
-from published import Row, choices, setting_of, workload_of_row
+from published import Row, choices, resnet50_workload, setting_of, workload_of_row
 
 from infertune.targets.qaic.sim.card import CARDS
-from infertune.targets.qaic.sim.compiling import compile_seconds
+from infertune.targets.qaic.sim.compiling import AT_ONCE, AT_ONCE_2025, compile_seconds, crowding
 from infertune.targets.qaic.sim.constants import FILE, fitted
 from infertune.targets.qaic.sim.model import predict, rates
 from infertune.targets.qaic.sim.setting import Setting
 from infertune.targets.qaic.sim.sheet import Array, Point, sheet_of
+from infertune.targets.qaic.sim.workload import Workload
 
 Kinds = Sequence[tuple[str, Array]]
 Mask = npt.NDArray[np.bool_]
@@ -63,6 +64,7 @@ def figures(data: Data, left_out: Array | None) -> Iterator[Figure]:
     yield from notebook_orders(data, shipped)
     yield from resnet(data, kinds)
     yield compile_figure()
+    yield from crowded_figures()
 
 
 def committed() -> Fit:
@@ -274,6 +276,30 @@ def compile_figure() -> Figure:
         FITTED,
         np.log(told) - np.log([float(r["seconds"]) for r in rows]),
     )
+
+
+def crowded_figures() -> Iterator[Figure]:
+    """Compiles at once, from the logs: the time between two lines less that of the runs (BERT-base), published medians
+    and the one compile of a log that ran alone (ResNet-50)."""
+    workloads = {"bert-base-cased": workload_of_row("bert-base-cased", "question-answering")}
+    workloads["resnet50"] = resnet50_workload()
+    at_once = {"bert-base-cased": AT_ONCE, "resnet50": AT_ONCE_2025}
+    with (HERE / "compile_batches.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for model, workload in workloads.items():
+        ours = [row for row in rows if row["model"] == model]
+        told = [_batch_seconds(workload, row["compiles"].split(), at_once[model]) for row in ours]
+        measured = [float(row["seconds"]) for row in ours]
+        yield _spread(f"compile seconds of {model}, {len(ours)} batches", FITTED, np.log(told) - np.log(measured))
+
+
+def _batch_seconds(workload: Workload, compiles: Sequence[str], at_once: float) -> float:
+    """From a common start to the last end: the longest, or all of them as far as they slow each other."""
+    alone = []
+    for text in compiles:
+        cores, mos, ols, batch = map(int, text.split("/"))
+        alone.append(compile_seconds(workload, Setting(cores=cores, mos=mos, ols=ols, batch=batch)))
+    return max(*alone, float(np.mean(alone)) * crowding(len(alone) - 1, at_once))
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from infertune.targets.qaic.sim.card import CARDS
 from infertune.targets.qaic.sim.compiling import compile_seconds as _compile_seconds
+from infertune.targets.qaic.sim.compiling import crowding
 from infertune.targets.qaic.sim.model import RUN_SPREAD, predict
 from infertune.targets.qaic.sim.setting import Setting
 from infertune.targets.qaic.sim.workload import Workload
 
-__all__ = ["RUN_SPREAD", "Forecast", "compile_seconds", "run_forecast"]
+__all__ = ["RUN_SPREAD", "Forecast", "compile_seconds", "crowding", "run_forecast"]
 
 POST_US = 2.4
 """Of the host's part that the model calls application, what follows the request (published: 2.4 to 3.2)."""

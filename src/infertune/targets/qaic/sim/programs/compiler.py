@@ -8,7 +8,7 @@ from pathlib import Path
 
 from infertune.core.errors import InfertuneError
 from infertune.targets.qaic.knobs import PROGRAM_FILE
-from infertune.targets.qaic.sim.forecast import compile_seconds
+from infertune.targets.qaic.sim.forecast import compile_seconds, crowding
 from infertune.targets.qaic.sim.programs.container import Program, pack_program
 from infertune.targets.qaic.sim.programs.faults import Luck
 from infertune.targets.qaic.sim.programs.flags import Line, Misuse, choice, flag, single_dash, usage
@@ -118,7 +118,9 @@ def main(world: World, argv: list[str]) -> int:
     number = world.tree.count_compile()
     luck = world.luck(cores=how.cores, mos=how.mos, ols=how.ols, batch=how.batch, run=number)
     _misfortune(world, luck)
-    world.wait(seconds)
+    with world.tree.compiling() as others:
+        seconds *= crowding(others)
+        world.wait(seconds)
     _note(world, how, found.digest, seconds)
     into = line.text("-aic-binary-dir")
     if not luck.has("no-program"):

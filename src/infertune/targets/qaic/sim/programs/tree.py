@@ -3,6 +3,7 @@
 simulated.json      what `infertune qaic-sim install` was told
 state/card-0.json   a card's status and how many runs it has seen
 state/running/      one file per program that is on a card now
+state/compiling/    one file per compiler at work
 state/models/       models that programs were compiled from, by digest
 state/ledger.jsonl  every compile and run, with its simulated seconds
 """
@@ -174,6 +175,18 @@ class Tree:
         self._write(path, {"qid": load.qid, "nsps": load.nsps, "memory_mb": load.memory_mb})
         try:
             yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def compiling(self) -> Iterator[int]:
+        """While a compile is under way; gives the number of others that living programs have under way."""
+        folder = self.state / "compiling"
+        path = folder / f"{os.getpid()}.json"
+        alive = [other for other in folder.glob("*.json") if os.path.exists(f"/proc/{other.stem}")]
+        self._write(path, {})
+        try:
+            yield sum(other != path for other in alive)
         finally:
             path.unlink(missing_ok=True)
 
