@@ -100,6 +100,16 @@ def test_reading_weights_once_is_never_much_slower_than_repeating_them(setting: 
     assert rate(once) >= 0.9 * rate(repeated)
 
 
+def test_without_multicast_cores_with_samples_of_their_own_read_weights_again() -> None:
+    """Cores of one sample share what they read: published rows of one on 14 cores leave the bus no room for more."""
+    alone = Setting(cores=8, batch=1, instances=1, multicast=False)
+    assert read_bytes(BERT, alone) == read_bytes(BERT, replace(alone, multicast=True))
+    eight = replace(alone, batch=8)
+    more = read_bytes(BERT, eight) - read_bytes(BERT, replace(eight, multicast=True))
+    assert more == pytest.approx(fitted().repeat_share * 7 * BERT.weight_bytes)
+    assert fitted().repeat_share > 0.1
+
+
 @given(points())
 def test_the_link_and_the_memory_bus_are_never_exceeded(setting: Setting) -> None:
     wide = replace(BERT, output_bytes=64 << 20)

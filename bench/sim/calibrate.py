@@ -60,7 +60,7 @@ PRIORS: Mapping[str, Prior] = {
     "move_loss": Prior(value=0.015, spread=1.0, source="first roofline: core exponent 0.98"),
     "ddr_efficiency": Prior(value=0.93, spread=0.05, source="two instances of 7 cores: 120 of 137 GB/s"),
     "core_ddr_gbs": Prior(value=60, spread=0.5, source="copies take 15 % of the profile"),
-    "repeat_share": Prior(value=0.05, spread=1.0, source="rows without multicast are no slower"),
+    "repeat_share": Prior(value=1.0, spread=1.0, source="documented: multicast reads shared weights once"),
     "spill": Prior(value=1.0, spread=0.5, source="written once, read once"),
     "memory_share": Prior(value=0.9, spread=0.2, source="some is staging room for weights"),
     "pass_loss": Prior(value=0.03, spread=1.0, source="batch 16 adds about nothing to 8 in the vendor's chart"),

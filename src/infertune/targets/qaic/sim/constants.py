@@ -24,7 +24,7 @@ class Constants:
     move_loss         growth of moving data (transposes, gathers) per core of an instance beyond two
     ddr_efficiency    of the nominal bandwidth
     core_ddr_gbs      what one core's transfer unit can read
-    repeat_share      how far reading without multicast repeats weights (1: every core reads all)
+    repeat_share      how far reading without multicast repeats weights (1: cores with other samples read all)
     spill             bytes written and read again, against what does not fit
     memory_share      of fast memory that activations can take
     pass_loss         growth of a request that goes through its samples in several passes

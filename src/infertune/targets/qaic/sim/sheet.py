@@ -176,7 +176,7 @@ def _facts(point: Point) -> dict[str, float]:
         "instances": setting.instances,
         "set_size": setting.set_size,
         "multicast": float(setting.multicast),
-        "replicas": setting.cores / setting.channel_split,
+        "replicas": min(setting.batch, setting.cores),
         "nsps": card.nsps,
         "ddr": card.ddr_bytes_per_s,
         "room": card.fast_memory_bytes,
