@@ -27,8 +27,10 @@ from common import print_conditions, reference
 
 from infertune.build.cache import ArtifactCache
 from infertune.core import guard, history, stats
+from infertune.core.answer import answer
+from infertune.core.findings import AtLevel
 from infertune.core.goal import parse_goal
-from infertune.core.records import Entry, Launch, Model, Trial
+from infertune.core.records import Entry, Model, Trial
 from infertune.core.space import Point, Value
 from infertune.core.verdict import Terms
 from infertune.prepare.fp16 import clip
@@ -52,6 +54,7 @@ from infertune.testing.store import MemoryStore
 
 SECONDS = 5  # of every run, as in the notebooks
 POINTS = 40
+BUDGET_S = 1800.0
 BUILDERS = 16
 FRONT = "pareto throughput, p99 at 5 ms and 30 ms"
 LIMITS_MS = (30.0, 5.0)
@@ -278,9 +281,10 @@ def latency_us(task: Task, found: Found) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """A study that was asked for a front: what it cost, its front, and where its real time went."""
+    """A study that was asked for a front: its front, what it confirmed at each level, and what that cost."""
 
     front: list[tuple[float, float, Point]]
+    levels: Mapping[float, AtLevel]
     trials: int
     checks: int
     wall_s: float
@@ -306,7 +310,7 @@ def front(trials: Sequence[Trial]) -> list[tuple[float, float, Point]]:
 
 
 def studied(model: Model, folder: Path, seed: int) -> Answered:
-    """A study's search, without race and confirmation."""
+    """A whole study of `POINTS` points: search, race and confirmation."""
     clock, _, _ = fresh(folder, BUILDERS, seed)
     tools = Stopwatch()
     executor = SimulatedExecutor(clock, WatchedShell(SimulatedShell(clock), tools.watch))
@@ -316,17 +320,16 @@ def studied(model: Model, folder: Path, seed: int) -> Answered:
         wanted={}, strategy="auto", seed=seed, inputs=None, version="0",
     )  # fmt: skip
     staff = Staff(crew=lambda hands: VirtualCrew(clock, hands, slower=crowding), builders=BUILDERS)
-    tried: set[Point] = set()
     began = time.monotonic()
     run(
         setting, store, executor, clock, ArtifactCache(folder / f"cache{seed}"),
-        budget_s=1200.0, max_trials=POINTS, stop=lambda: len(tried) >= POINTS, staff=staff,
-        listeners=(lambda entry: tried.add(entry.event.point) if isinstance(entry.event, Launch) else None,),
+        budget_s=BUDGET_S, max_trials=POINTS, staff=staff,
     )  # fmt: skip
     entries = list(store.entries())
     trials = guard.judged(history.trials(entries), terms_of(setting, entries))
     return Answered(
         front=front(trials),
+        levels={1e3 * level.limit.bound: level for level in answer(entries).levels},
         trials=len(trials),
         checks=len(history.fidelities(entries)),
         wall_s=clock.now_ns() / 1e9,
@@ -361,17 +364,17 @@ def constrained(model: Model, folder: Path) -> bool:
 
 
 def compared(found: Answered, true: Mapping[Point, card_truth.Figures], limit: float, seed: int) -> tuple[str, bool]:
-    """What a study answers under a limit, beside the best that is truly within it; figures without noise."""
+    """What a study confirmed under a limit, beside the best that is truly within it; figures without noise."""
     best = max((of.samples_per_s, short(point)) for point, of in true.items() if of.p99_ms < limit)
-    inside = [(rate, point) for p99, rate, point in found.front if p99 < limit]
-    if not inside:
-        return f"seed {seed}, p99 < {limit:g} ms: no point of the front", False
-    answer = max(inside, key=lambda pair: pair[0])[1]
-    own = true[answer]
+    level = found.levels[limit]
+    if level.winner is None or not level.confirmed:
+        return f"seed {seed}, p99 < {limit:g} ms: nothing confirmed", False
+    own = true[level.winner]
     share = own.samples_per_s / best[0]
     text = (
-        f"seed {seed}, p99 < {limit:g} ms: {short(answer)} with {own.samples_per_s:.0f} inf/s at {own.p99_ms:.2f} ms, "
-        f"{share:.3f} of the best of all {len(true):,} points ({best[1]}, {best[0]:.0f} inf/s); wanted: {NEAR}"
+        f"seed {seed}, p99 < {limit:g} ms: {short(level.winner)} with {own.samples_per_s:.0f} inf/s at "
+        f"{own.p99_ms:.2f} ms, {share:.3f} of the best of all {len(true):,} points ({best[1]}, {best[0]:.0f} inf/s); "
+        f"wanted: {NEAR}"
     )
     return text, share >= NEAR and own.p99_ms < limit
 
