@@ -118,7 +118,7 @@ def _picks(
     trials = known(everything, evidence, goal, DRAWS if doubtful else 0)
     inputs = encoded(everything)[places]
     outlook, price = trials.outlooks(inputs), trials.price(everything, places, inputs)
-    owed = turns(everything, evidence, trials.inputs, places, starts)
+    owed = turns(everything, evidence, trials.inputs, places, inputs, starts)
     measured = any(trial.figures is not None for trial in evidence)
     picks: list[int] = []
     while owed.open.any():

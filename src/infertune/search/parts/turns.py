@@ -10,7 +10,7 @@ import numpy as np
 from infertune.search.parts.arrays import Floats, Mask, Whole
 from infertune.search.parts.catalogue import Catalogue
 from infertune.search.parts.evidence import Evidence
-from infertune.search.parts.features import Inputs, encoded
+from infertune.search.parts.features import Inputs
 
 STARTS = 1
 """Trials that every space gets."""
@@ -75,16 +75,17 @@ def highest(values: Floats, among: Mask) -> int:
     return int(np.argmax(np.where(among, values, -np.inf)))
 
 
-def turns(everything: Catalogue, evidence: Sequence[Evidence], told: Inputs, places: Whole, starts: int = 0) -> Turns:
-    """``told``: the inputs of ``evidence``."""
-    names = _names(encoded(everything)[places])
+def turns(
+    everything: Catalogue, evidence: Sequence[Evidence], told: Inputs, places: Whole, inputs: Inputs, starts: int = 0
+) -> Turns:
+    """``told``: the inputs of ``evidence``; ``inputs``: those of the candidates, which are at ``places``."""
     spaces = [table.space for table in everything.tables]
     tried = [(trial.point.target, trial.point.device) for trial in evidence]
     return Turns(
         homes=everything.homes(places),
         named=np.isin(places, everything.starts_named()),
         open=np.ones(len(places), dtype=bool),
-        names=names,
+        names=_names(inputs),
         tried=np.any(_names(told), axis=0),
         begun=tuple(tried.count((space.target, space.device)) for space in spaces),
         starts=starts,
