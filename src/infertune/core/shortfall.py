@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from infertune.core import words
 from infertune.core.findings import Nearest
-from infertune.core.goal import Limit, latency_percent, metric_value, worst_excess
+from infertune.core.goal import Limit, metric_value, told_in, worst_excess
 from infertune.core.history import Sample
 from infertune.core.relaxed import relaxed
 from infertune.core.verdict import Terms, check_of, fidelity_of
@@ -60,6 +60,5 @@ def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
 
 def with_unit(metric: str, value: float) -> str:
     """``31.2 ms``, ``412 MB``, ``812/s``."""
-    if latency_percent(metric) is not None:
-        return f"{words.three(value * 1e3)} ms"
-    return f"{words.three(value / 1e6)} MB" if metric == "memory" else f"{words.three(value)}/s"
+    unit, scale = told_in(metric)
+    return f"{words.three(value / scale)}{unit if unit == '/s' else f' {unit}'}"
