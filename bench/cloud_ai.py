@@ -40,7 +40,7 @@ from infertune.study.question import Setting, chosen_targets, make_setting
 from infertune.study.tuning import run
 from infertune.targets import find_target
 from infertune.targets.qaic.configurator.schema import Search, read_search
-from infertune.targets.qaic.configurator.searches import OWN_LIMIT, narrowed, own_search, vendor_search
+from infertune.targets.qaic.configurator.searches import effort_for, narrowed, own_search, vendor_search
 from infertune.targets.qaic.configurator.wording import Row
 from infertune.targets.qaic.configurator.workshop import Workshop, runs_of
 from infertune.targets.qaic.sdk import find_sdk
@@ -168,8 +168,8 @@ def search(task: Task, folder: Path, *, vendor: bool, seed: int = SEEDS[0]) -> F
         form_b=wanted.lock_step,
     )
     began, tools_s = time.monotonic(), tools.real_s
-    most, asked = OWN_LIMIT["throughput" if goal.maximise else "latency"], wanted.evaluations * len(wanted.starts)
-    rows = vendor_search(shop, wanted) if vendor else own_search(shop, most, asked)
+    asked = wanted.evaluations * len(wanted.starts)
+    rows = vendor_search(shop, wanted) if vendor else own_search(shop, effort_for(goal), asked)
     return told(shop, rows, tree, clock, time.monotonic() - began - (tools.real_s - tools_s))
 
 

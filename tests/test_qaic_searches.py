@@ -19,10 +19,12 @@ from infertune.core.space import Point
 from infertune.targets import find_target
 from infertune.targets.qaic.configurator.schema import read_search
 from infertune.targets.qaic.configurator.searches import (
-    LAST_RUNS,
+    LATENCY,
     POINTS_PER_LEADER,
     RUNS_TO_LEAD,
     SPARE,
+    THROUGHPUT,
+    Effort,
     _ahead,
     narrowed,
     own_search,
@@ -82,7 +84,7 @@ def shop_with(tmp_path: Path, build_s: float, run_s: float) -> Workshop:
 def test_as_many_points_are_under_way_as_the_card_runs_during_a_compile(
     tmp_path: Path, build_s: float, points: int
 ) -> None:
-    assert _ahead(shop_with(tmp_path, build_s, 5.0), 40) == points
+    assert _ahead(shop_with(tmp_path, build_s, 5.0), replace(THROUGHPUT, ahead=99), 40) == points
 
 
 def test_the_leader_has_been_run_several_times(
@@ -112,6 +114,10 @@ def shop_where(
     )  # fmt: skip
 
 
+def points_of(most: int) -> Effort:
+    return replace(THROUGHPUT, points=most)
+
+
 def takes_a_minute(clock: VirtualClock) -> Callable[..., float]:
     """A compile, told in seconds."""
 
@@ -139,7 +145,7 @@ def test_the_leader_is_run_again_before_the_card_waits_for_the_compiler(
             super().wait(pending)
 
     shop = shop_where(monkeypatch, tmp_path, Watched(clock, 4), takes_a_minute(clock), measured)
-    own_search(shop, 8, 999)
+    own_search(shop, points_of(8), 999)
     assert len(shop.trials) == 8
     assert {runs for ready, runs in waits if not ready} == {0, RUNS_TO_LEAD}
 
@@ -152,11 +158,11 @@ def test_the_answer_is_settled_between_two_leaders(tmp_path: Path, monkeypatch: 
         return a_measurement(1000.0 * float(np.exp(0.03 * noise.normal())))
 
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, measured)
-    own_search(shop, 16, 999)
+    own_search(shop, points_of(16), 999)
     best = shop.best()
     runs = [len(trial.launches) for trial in shop.trials.values()]
     assert best is not None and len(shop.trials[best].launches) >= RUNS_TO_LEAD
-    assert len(runs) == 16 and 16 < sum(runs) <= 16 + LAST_RUNS  # nothing was compiled while the card waited
+    assert len(runs) == 16 and 16 < sum(runs) <= 16 + THROUGHPUT.last_runs  # nothing was compiled while the card waited
 
 
 def test_a_clear_leader_is_not_run_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +173,7 @@ def test_a_clear_leader_is_not_run_for_ever(tmp_path: Path, monkeypatch: pytest.
         return a_measurement(100.0 * point.number("cores", 1) ** 0.5 * point.number("instances", 1))
 
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, measured)
-    own_search(shop, 16, 999)
+    own_search(shop, points_of(16), 999)
     runs = sorted(len(trial.launches) for trial in shop.trials.values())
     assert runs[-2:] == [RUNS_TO_LEAD, RUNS_TO_LEAD] and sum(runs) == 16 + 2 * (RUNS_TO_LEAD - 1)
 
@@ -181,8 +187,30 @@ def test_leaders_are_run_again_while_the_card_would_wait(tmp_path: Path, monkeyp
         return a_measurement(1000.0)
 
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), takes_a_minute(clock), measured)
-    own_search(shop, 24, 999)
+    own_search(shop, points_of(24), 999)
     assert sum(len(trial.launches) >= RUNS_TO_LEAD for trial in shop.trials.values()) >= 16 / POINTS_PER_LEADER
+
+
+def test_of_least_latency_every_point_is_run_several_times_and_few_are_chosen_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, waiting = VirtualClock(), list[int]()
+
+    class Watched(VirtualCrew):
+        def wait(self, pending):  # type: ignore[no-untyped-def]
+            waiting.append(len(pending))
+            super().wait(pending)
+
+    def measured(*asked: object) -> Measurement:
+        clock.sleep(5.0)
+        return a_measurement(1000.0)
+
+    shop = shop_where(monkeypatch, tmp_path, Watched(clock, 16), takes_a_minute(clock), measured)
+    shop.goal = parse_goal("min latency")
+    own_search(shop, LATENCY, 999)
+    assert max(waiting) == LATENCY.ahead
+    assert len(shop.trials) <= LATENCY.points
+    assert min(len(trial.launches) for trial in shop.trials.values()) == LATENCY.runs
 
 
 @pytest.mark.parametrize(("asked", "tried", "status"), [(4, 4, "EXCEED_MAX_EVAL"), (999, 16, "SUCCESS")])
@@ -191,6 +219,6 @@ def test_a_search_that_its_own_limit_ends_says_so(
 ) -> None:
     clock = VirtualClock()
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, lambda *_: a_measurement(1e3))
-    (row,) = own_search(shop, 16, asked)
+    (row,) = own_search(shop, points_of(16), asked)
     assert (len(shop.trials), row.status) == (tried, status)
     assert set(shop.space.seeds) <= set(shop.trials)

@@ -222,7 +222,7 @@ def _batches(values: Sequence[object]) -> list[int]:
 
 
 def _rows(request: Request, shop: Workshop, search: Search | None) -> Sequence[Row]:
-    from infertune.targets.qaic.configurator.searches import OWN_LIMIT, brute_force, own_search, vendor_search
+    from infertune.targets.qaic.configurator.searches import brute_force, effort_for, own_search, vendor_search
 
     if search is None:
         points = _configs(request, shop)
@@ -236,8 +236,7 @@ def _rows(request: Request, shop: Workshop, search: Search | None) -> Sequence[R
         return ()
     if request.search == "vendor":
         return vendor_search(shop, search)
-    most = OWN_LIMIT["throughput" if shop.goal.maximise else "latency"]
-    return own_search(shop, most, search.evaluations * len(search.starts))
+    return own_search(shop, effort_for(shop.goal), search.evaluations * len(search.starts))
 
 
 def _compile(shop: Workshop, points: Sequence[Point]) -> None:

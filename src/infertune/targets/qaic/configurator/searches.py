@@ -6,9 +6,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from infertune.core.goal import Goal
 from infertune.core.records import Artifact, Trial
 from infertune.core.space import Point, Rule, Space, Value
 from infertune.measure import race
@@ -19,9 +20,6 @@ from infertune.targets.qaic.configurator.wording import Row, search_point
 from infertune.targets.qaic.configurator.workshop import Compiled, Workshop, runs_of
 
 OWN_START = "(chosen by infertune)"
-OWN_LIMIT = {"throughput": 32, "latency": 25}
-"""Points of infertune's own search at most, by what is searched for: a fifth of the 160 that the vendor's search tried
-in its published throughput run of BERT-base, and fewer than the 28 of its latency run."""
 BATCHES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 SPARE = 3
 """Points under way beyond those that keep the card busy, as compiles take unequally long."""
@@ -31,11 +29,31 @@ RUNS_TO_LEAD = 3
 """Runs that a leader gets while the card would wait for the compiler, and at least before the search ends."""
 POINTS_PER_LEADER = 4
 """One in so many points counts as a leader."""
-LAST_RUNS = 8
-"""At most so many runs after the search, for choosing between its leaders, ..."""
 WORTH = math.log(1.002)
-"""... which end once no more than this is expected to be gained."""
+"""The last runs, which choose between the leaders, end once no more than this is expected to be gained."""
 _FAR = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What infertune's own search spends at most.
+
+    ``points``: as many as it tries. ``ahead``: those compiled or waiting at a time. ``runs``: of each point, as soon as
+    its binary is done. ``last_runs``: after the search, for choosing between its leaders.
+    """
+
+    points: int
+    ahead: int
+    runs: int
+    last_runs: int
+
+
+THROUGHPUT = Effort(points=32, ahead=10, runs=1, last_runs=8)
+"""Points: a fifth of the 160 that the vendor's search tried in its published run of BERT-base, whose card was mostly
+idle."""
+LATENCY = Effort(points=25, ahead=3, runs=3, last_runs=24)
+"""Fewer points than the 28 of the vendor's published run. They differ by less than a run's noise, so seconds of the
+card are spent on more runs, and fewer points are chosen before the results of others."""
 
 
 WHOLE = Rule(
@@ -100,10 +118,12 @@ def _pipeline(shop: Workshop, points: Sequence[Point]) -> None:
         _run_done(shop, waiting)
 
 
-def _run_done(shop: Workshop, waiting: dict[Point, Future[Compiled]]) -> None:
+def _run_done(shop: Workshop, waiting: dict[Point, Future[Compiled]], runs: int = 1) -> None:
     shop.crew.wait(list(waiting.values()))
     point = next(p for p, future in waiting.items() if future.done())
     shop.run(point, waiting.pop(point).result())
+    while runs_of(shop.trials[point]) and _ran_again(shop, [point], runs):
+        pass
 
 
 def vendor_search(shop: Workshop, search: Search) -> tuple[Row, ...]:
@@ -161,16 +181,20 @@ def _row(shop: Workshop, point: Point, start: Point, status: str) -> Row:
     return Row(status=status, start=_told(shop, start), point=point, objective=shop.objective(point))
 
 
-def own_search(shop: Workshop, most: int, asked: int) -> tuple[Row, ...]:
+def effort_for(goal: Goal) -> Effort:
+    return THROUGHPUT if goal.maximise else LATENCY
+
+
+def own_search(shop: Workshop, effort: Effort, asked: int) -> tuple[Row, ...]:
     """infertune's search: compiles run ahead of the card, but not so far that most points are blind guesses.
 
-    It tries ``most`` points at most, and no more than the ``asked`` of the search's own limit, which the row's status
-    tells where it was that limit that ended it.
+    It tries no more points than the ``asked`` of the search's own limit, which the row's status tells where it was
+    that limit that ended it.
     """
-    propose, limit = find_strategy("auto"), min(most, asked)
+    propose, limit = find_strategy("auto"), min(effort.points, asked)
     waiting: dict[Point, Future[Compiled]] = {}
     while True:
-        room = min(_ahead(shop, limit) - len(waiting), limit - len(shop.trials) - len(waiting))
+        room = min(_ahead(shop, effort, limit) - len(waiting), limit - len(shop.trials) - len(waiting))
         if room > 0:
             history = (*map(_run_alone, shop.trials.values()), *(Trial(point=point) for point in waiting))
             picks = [p for p in propose((shop.space,), history, shop.goal, room, 0) if p not in waiting]
@@ -181,10 +205,10 @@ def own_search(shop: Workshop, most: int, asked: int) -> tuple[Row, ...]:
         if not waiting:
             break
         if any(future.done() for future in waiting.values()) or not _ran_again(shop, _leaders(shop)):
-            _run_done(shop, waiting)
+            _run_done(shop, waiting, effort.runs)
     tried = tuple(map(_run_alone, shop.trials.values()))
-    cut = asked < most and asked <= len(tried) and bool(propose((shop.space,), tried, shop.goal, 1, 0))
-    _race(shop)
+    cut = asked < effort.points and asked <= len(tried) and bool(propose((shop.space,), tried, shop.goal, 1, 0))
+    _race(shop, effort.last_runs)
     best = shop.best()
     if best is None:
         return ()
@@ -202,27 +226,27 @@ def _run_alone(trial: Trial) -> Trial:
     return replace(trial, build=replace(built, reused=True)) if isinstance(built, Artifact) else trial
 
 
-def _ahead(shop: Workshop, limit: int) -> int:
+def _ahead(shop: Workshop, effort: Effort, limit: int) -> int:
     """Points that are compiled or wait for the card: as many as it runs while one is compiled, and `SPARE` more.
 
     Any further one would be chosen before results that will be in by the time the card is free.
     """
     builds = [t.build.build_s for t in shop.trials.values() if isinstance(t.build, Artifact) and not t.build.reused]
     runs = [launch.wall_s for trial in shop.trials.values() for launch in trial.launches]
-    needed = math.ceil(statistics.mean(builds) / statistics.mean(runs)) if builds and runs else 1
-    return max(2, min(needed + SPARE, shop.threads + SPARE, limit // BLIND))
+    needed = math.ceil(statistics.mean(builds) / (effort.runs * statistics.mean(runs))) if builds and runs else 1
+    return max(2, min(needed + SPARE, shop.threads + SPARE, limit // BLIND, effort.ahead))
 
 
-def _race(shop: Workshop) -> None:
+def _race(shop: Workshop, most: int) -> None:
     """Run the leader and its nearest rival again until it is settled between them, whoever they are by then: the
     highest of many single runs is usually a lucky one, falls back, and makes room for the next.
     """
-    for _ in range(LAST_RUNS):
+    for _ in range(most):
         scores = _scores(shop)
         leaders = race.ranked(scores)[:2]
         if all(len(scores[point]) >= RUNS_TO_LEAD for point in leaders) and _settled(leaders, scores):
             return
-        if not _ran_again(shop, leaders, LAST_RUNS):
+        if not _ran_again(shop, leaders, most):
             return
 
 
