@@ -203,6 +203,10 @@ def test_free_space_is_that_of_the_disk(tmp_path: Path) -> None:
     assert 0 < files.free_bytes(tmp_path) <= shutil.disk_usage(tmp_path).total
 
 
+def test_free_space_of_a_folder_that_is_not_there_yet_is_that_of_the_nearest_one_above(tmp_path: Path) -> None:
+    assert 0 < files.free_bytes(tmp_path / "not" / "yet") <= shutil.disk_usage(tmp_path).total
+
+
 @pytest.mark.parametrize(
     ("path", "kind", "network"),
     [

@@ -72,8 +72,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that this user can still write to the file system of ``folder``."""
-    state = os.statvfs(folder)
+    """Bytes that this user can still write to the file system of ``folder``, which need not be there yet."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    state = os.statvfs(there)
     return state.f_bavail * state.f_frsize
 
 
