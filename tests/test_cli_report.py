@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from infertune.cli.app import main
+from infertune.cli.outcome import finish
 from infertune.core.records import Entry
 from infertune.report import csv_text, json_text, markdown_text, plain_text
+from infertune.report.comparison import compare, comparison_text
+from infertune.report.text import Widths
 from infertune.store.sqlite import open_store
+from infertune.study import Study
 from infertune.testing.records import a_point, a_study
 
 FAST = a_point(batch=8)
 FILES = {"record": "study.db"}
+BROKEN = Widths(sentences=118, rows=118)
 
 
 def a_folder(folder: Path, entries: Sequence[Entry]) -> Path:
@@ -35,8 +41,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ([], plain_text(a_study({FAST: 200.0}), FILES)),
-        (["--format", "text"], plain_text(a_study({FAST: 200.0}), FILES)),
+        ([], plain_text(a_study({FAST: 200.0}), FILES, widths=BROKEN)),
+        (["--format", "text"], plain_text(a_study({FAST: 200.0}), FILES, widths=BROKEN)),
         (["--format", "markdown"], markdown_text(a_study({FAST: 200.0}), FILES)),
         (["--format", "csv"], csv_text(a_study({FAST: 200.0}))),
         (["--format", "json"], json_text(a_study({FAST: 200.0}), FILES)),
@@ -60,6 +66,38 @@ def test_sentences_are_broken_at_the_width_that_columns_says(
         return max(map(len, facts.splitlines()))
 
     assert longest(60) <= 58 < longest(200)
+
+
+@pytest.mark.parametrize("columns", [70, 80, 100])
+def test_no_line_is_wider_than_columns_says_and_no_word_is_lost(
+    run: Path, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    main(["report", str(run)])
+    main(["compare", str(run), str(run)])
+    told = capsys.readouterr().out
+    assert max(len(line) for line in told.splitlines() if "|" not in line) <= columns
+    entries = a_study({FAST: 200.0})
+    whole = plain_text(entries, FILES) + comparison_text(compare(entries, entries))
+    assert Counter(told.split()) == Counter(whole.split())
+
+
+def test_rows_of_tables_stay_one_line_where_nobody_says_how_wide_a_terminal_is(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS")
+    main(["report", str(run)])
+    assert capsys.readouterr().out == plain_text(a_study({FAST: 200.0}), FILES)
+
+
+def test_the_answer_of_tune_fits_the_terminal_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    study = Study(folder=tmp_path, entries=tuple(a_study({FAST: 200.0})))
+    assert finish(study, as_json=False, interrupted=0) == 0
+    facts = capsys.readouterr().out.partition("Baselines")[0]
+    assert max(map(len, facts.splitlines())) <= 70
 
 
 def test_a_copy_of_the_folder_gives_the_same_bytes(

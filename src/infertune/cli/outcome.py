@@ -36,10 +36,12 @@ def finish(study: Study, *, as_json: bool, interrupted: int) -> int:
     """Write the files, print the answer, return the exit code. Raises `NothingFeasible` for a study without winner."""
     import typer
 
+    from infertune.cli.output import widths
     from infertune.report import plain_text, result_text
 
     files = write_files(study)
-    typer.echo(result_text(study.entries, files) if as_json else plain_text(study.entries, files), nl=False)
+    shown = result_text(study.entries, files) if as_json else plain_text(study.entries, files, widths=widths())
+    typer.echo(shown, nl=False)
     if study.answer.winner is None and not interrupted:
         raise _no_winner(study)
     return interrupted

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from infertune.core.errors import CreateError
+    from infertune.report.text import Widths
 
 UNWRAPPED = 1000
 """Columns of an output that is no terminal: wide enough that a row of a table stays one line for `grep` and `awk`."""
@@ -54,9 +55,15 @@ def _console(stream: TextIO) -> Console:
     )
 
 
-def sentence_width() -> int:
-    """Columns for sentences on stdout: as many as ``COLUMNS`` or else the terminal has, but two, and 40 at least."""
-    return max(40, shutil.get_terminal_size((120, 24)).columns - 2)
+def widths() -> Widths:
+    """Where a report on stdout is broken: two columns short of what ``COLUMNS`` or else the terminal has, at 40 at
+    least. Rows of tables only on a terminal, or where ``COLUMNS`` says how wide it is.
+    """
+    from infertune.report.text import Widths
+
+    columns = max(40, shutil.get_terminal_size((120, 24)).columns - 2)
+    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Widths(sentences=columns, rows=columns if narrow else None)
 
 
 def print_json(value: object) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from infertune.core.records import Entry
+    from infertune.report.text import Widths
 
 
 class Format(StrEnum):
@@ -33,15 +34,15 @@ def command(
     compare: Annotated[bool, typer.Option("--compare", help="Compare two run folders: RUN_A RUN_B.")] = False,
 ) -> None:
     """Winner, confirmed figures, baselines, costs, failures and trials of a run folder; or two of them compared."""
-    from infertune.cli.output import sentence_width, write_result
-    from infertune.report.text import WIDTH
+    from infertune.cli.output import widths, write_result
+    from infertune.report.text import USUAL
     from infertune.store.sqlite import read_entries
 
     wanted = Format.json if json else Format.html if html else format
     _check_count(runs, 2 if compare else 1)
     records = [read_entries(run) for run in runs]
-    width = sentence_width() if out is None else WIDTH
-    text = _compared(records[0], records[1], wanted, width) if compare else _written(records[0], wanted, width)
+    where = widths() if out is None else USUAL
+    text = _compared(records[0], records[1], wanted, where) if compare else _written(records[0], wanted, where)
     if out is None:
         typer.echo(text, nl=False)
     else:
@@ -56,14 +57,14 @@ def _check_count(runs: list[Path], wanted: int) -> None:
         raise UsageError("usage", f"{len(runs)} run folders were given, {wanted} wanted", hint=hint)
 
 
-def _written(entries: Sequence[Entry], wanted: Format, width: int) -> str:
+def _written(entries: Sequence[Entry], wanted: Format, widths: Widths) -> str:
     from infertune import report
     from infertune.store.sqlite import NAME
 
     files = {"record": NAME}  # by its name in the folder: a copy of it elsewhere gives the same bytes
     match wanted:
         case Format.text:
-            return report.plain_text(entries, files, width=width)
+            return report.plain_text(entries, files, widths=widths)
         case Format.markdown:
             return report.markdown_text(entries, files)
         case Format.csv:
@@ -74,7 +75,7 @@ def _written(entries: Sequence[Entry], wanted: Format, width: int) -> str:
             return _page(entries)
 
 
-def _compared(a: Sequence[Entry], b: Sequence[Entry], wanted: Format, width: int) -> str:
+def _compared(a: Sequence[Entry], b: Sequence[Entry], wanted: Format, widths: Widths) -> str:
     from infertune.core.errors import UsageError
     from infertune.report.comparison import compare, comparison_json, comparison_text
     from infertune.report.result import written
@@ -85,7 +86,7 @@ def _compared(a: Sequence[Entry], b: Sequence[Entry], wanted: Format, width: int
 
             return compare_html(a, b)
         case Format.text:
-            return comparison_text(compare(a, b), width=width)
+            return comparison_text(compare(a, b), widths=widths)
         case Format.json:
             return written(comparison_json(compare(a, b)))
     raise UsageError("usage", f"a comparison has no form in {wanted.value}", hint="take text, json or html")

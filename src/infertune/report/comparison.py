@@ -14,7 +14,7 @@ from infertune.report.differences import Difference, differences, times_better
 from infertune.report.document import Document, Grid, Section, latency, measured, title
 from infertune.report.inert import one_line
 from infertune.report.result import Json, figures_json, interval_json
-from infertune.report.text import WIDTH, laid_out
+from infertune.report.text import USUAL, Widths, laid_out
 
 FORMAT = "infertune-comparison/1"
 HEADER = ("figure", "A", "B", "B is better by", "verdict")
@@ -120,7 +120,7 @@ def _versions(found: Answer) -> dict[str, str]:
 # ---------------------------------------------------------------- formats
 
 
-def comparison_text(found: Comparison, *, width: int = WIDTH) -> str:
+def comparison_text(found: Comparison, *, widths: Widths = USUAL) -> str:
     """Both studies, then the verdict and what else differs between them."""
     differ = (f"not the same in both: {', '.join(found.differences)}",) if found.differences else ()
     rows = tuple(figure.cells for figure in found.figures)
@@ -130,7 +130,7 @@ def comparison_text(found: Comparison, *, width: int = WIDTH) -> str:
         *((Section(title="Figure by figure", grid=Grid(header=HEADER, rows=rows)),) if rows else ()),
         Section(title="", facts=(("verdict", found.verdict),), notes=differ),
     )
-    return laid_out(Document(title=f"Comparing {metric_words(found.metric)}", sections=sections), width=width)
+    return laid_out(Document(title=f"Comparing {metric_words(found.metric)}", sections=sections), widths=widths)
 
 
 def metric_words(metric: str) -> str:
