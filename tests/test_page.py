@@ -21,12 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infertune.core.records import Conditions, Entry, Phase, Purpose, RawNs
-from infertune.report import csv_text
+from infertune.report import csv_text, plain_text
 from infertune.report.page.basis import basis
 from infertune.report.page.front import front, knee
 from infertune.report.page.latencies import account
 from infertune.report.page.progress import best_so_far, seen, shares, stretches
 from infertune.report.page.svg import Box, LogScale, Scale, beside, cover
+from infertune.report.page.tables import spaces
 from infertune.report.page.write import html_text, marked
 from infertune.testing.records import a_launch, a_measurement, a_point, a_question, a_study, opening, recorded
 from large_study import a_large_study
@@ -258,3 +259,17 @@ def test_labels_do_not_cover_each_other(marks: list[tuple[int, int]]) -> None:
 def test_a_label_leaves_marks_visible_where_it_can() -> None:
     label = beside("winner", (100.0, 50.0), FRAME, [], [(100.0, 50.0), (130.0, 50.0)])
     assert not cover(label.box, (125.0, 45.0, 135.0, 55.0))
+
+
+# ---------------------------------------------------------------- counts
+
+
+def test_points_that_were_only_compared_with_are_not_tried_anywhere() -> None:
+    """The line of the search, the line of all there was, and the table of spaces count alike."""
+    found = tuned()
+    said = words(html_text(found))
+    assert "4 of 240 points tried" in said
+    assert "8 points (4 tried, 4 only compared with, 1 failed), 33 launches (0 failed)" in said
+    assert "8 points (4 tried, 4 only compared with, 1 failed), 33 launches (0 failed)" in plain_text(found)
+    cells = [(row[0], row[4], sum(map(int, row[5:]))) for row in spaces(basis(found)).rows]
+    assert cells == [("onnxruntime", "1 (0.833 %)", 1), ("openvino", "3 (2.50 %)", 3)]

@@ -18,6 +18,7 @@ from infertune.core.records import Entry, Failed
 from infertune.report import csv_text, json_text, markdown_text, plain_text, result_text, rows_text
 from infertune.report.csv_file import inert_cell
 from infertune.report.markdown import escaped, item
+from infertune.report.text import Widths
 from infertune.testing.records import a_launch, a_model, a_point, a_question, a_search, opening, recorded
 
 HOSTILE = [
@@ -65,7 +66,8 @@ def test_every_format_prints_only_plain_characters(text: str) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_name_adds_no_line(text: str) -> None:
     """Sentences are left whole: long ones are broken, names or not."""
-    for render in (partial(plain_text, width=1 << 30), markdown_text, csv_text, partial(rows_text, width=1 << 30)):
+    whole = Widths(sentences=1 << 30)
+    for render in (partial(plain_text, widths=whole), markdown_text, csv_text, partial(rows_text, widths=whole)):
         assert render(study(text)).count("\n") == render(study("name")).count("\n")
 
 

@@ -25,10 +25,17 @@ def searched(reading: Reading, entries: Iterable[Entry]) -> Searched | None:
     """How far the search got; None without one. What was only launched for confirmation was not tried."""
     if not reading.searched:
         return None
+    points = sum(space.legal for space in reading.question.spaces)
+    return Searched(tried=len(tried(reading)), points=points, ended=history.why_ended(entries))
+
+
+def tried(reading: Reading) -> frozenset[Point]:
+    """The points that a search launched or could not build; all that were launched, where there was none."""
+    if not reading.searched:
+        return frozenset(trial.point for trial in reading.trials)
     chosen = {launch.point for launch in reading.launches if launch.purpose in history.CHOSEN_FROM}
     failed = {trial.point for trial in reading.trials if isinstance(trial.build, Failed)}
-    points = sum(space.legal for space in reading.question.spaces)
-    return Searched(tried=len(chosen | failed), points=points, ended=history.why_ended(entries))
+    return frozenset(chosen | failed)
 
 
 def failures(tried: Iterable[Trial]) -> tuple[FailureGroup, ...]:

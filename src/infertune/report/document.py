@@ -297,14 +297,20 @@ def _time(found: Answer) -> Iterator[tuple[str, str]]:
             continue
         yield name, f"{words.seconds(seconds)} ({100 * seconds / spent.total:.0f} %)" if spent.total else "0.0 s"
     budget = f" of {words.seconds(found.budget_s)}" if found.budget_s else ""
-    counts = found.counts
-    points, launches = words.counted(counts.trials, "point"), words.counted(counts.launches, "launch")
-    tried = f"{points} ({counts.failed} failed), {launches} ({counts.failed_launches} failed)"
-    yield "in all", f"{words.seconds(spent.total)}{budget}: {tried}"
+    yield "in all", f"{words.seconds(spent.total)}{budget}: {counted(found)}"
     if found.noise is not None:
         yield "noise", noise_words(found.noise)
     if found.flags:
         yield "flagged", ", ".join(f"{one_line(name)} {count}" for name, count in found.flags)
+
+
+def counted(found: Answer) -> str:
+    """``25 points (22 tried, 3 only compared with, 0 failed), 59 launches (0 failed)``."""
+    counts = found.counts
+    tried = counts.trials if found.searched is None else found.searched.tried
+    beside = f"{tried} tried, {counts.trials - tried} only compared with, " if tried < counts.trials else ""
+    points, launches = words.counted(counts.trials, "point"), words.counted(counts.launches, "launch")
+    return f"{points} ({beside}{counts.failed} failed), {launches} ({counts.failed_launches} failed)"
 
 
 def noise_words(found: Noise) -> str:

@@ -93,7 +93,7 @@ def _facts(found: Answer) -> Iterator[tuple[str, str]]:
     yield "throughput", measured(figures_) if figures_ else "-"
     yield "latency", latency(figures_) if figures_ else "-"
     yield "fidelity", found.fidelity.words(found.question.metric) if found.fidelity else "not checked"
-    yield "points tried", str(found.counts.trials)
+    yield "points tried", str(found.searched.tried if found.searched else found.counts.trials)
     yield "simulated", "yes" if found.simulated else "no"
 
 

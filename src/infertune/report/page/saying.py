@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from infertune.core import stats, words
 from infertune.core.findings import Figures
-from infertune.report.document import at_limit, goal_figure, limit_cost, noise_words, relaxed, searched
+from infertune.report.document import at_limit, counted, goal_figure, limit_cost, noise_words, relaxed, searched
 from infertune.report.importance import NO_DIFFERENCE, PER_EFFECT, TRUSTED, Importance
 from infertune.report.inert import one_line
 from infertune.report.page.basis import Basis
@@ -123,11 +123,9 @@ def confirmation(basis: Basis) -> str:
 
 def spent(basis: Basis) -> str:
     found = basis.found
-    counts, end = found.counts, basis.entries[-1].at_s if basis.entries else 0.0
+    end = basis.entries[-1].at_s if basis.entries else 0.0
     budget = f" of {words.seconds(found.budget_s)}" if found.budget_s else ""
-    points, launches = words.counted(counts.trials, "point"), words.counted(counts.launches, "launch")
-    failed = f"{counts.failed} of the points and {counts.failed_launches} of the launches failed"
-    return f"In all {words.seconds(end)}{budget}: {points}, {launches}; {failed}."
+    return f"In all {words.seconds(end)}{budget}: {counted(found)}."
 
 
 def mattered(found: Importance) -> str:

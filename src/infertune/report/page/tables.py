@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from infertune.core import audit, words
+from infertune.core import audit, tallies, words
 from infertune.core.records import Device, Launch, Measurement, Named, TensorSpec
 from infertune.core.space import Point
 from infertune.report.document import Section, texts
@@ -54,10 +54,11 @@ def setting(basis: Basis, point: Point) -> Rows:
 
 
 def spaces(basis: Basis) -> Rows:
-    """Per target: combinations, those that the rules allow, those seen, and how these ended."""
+    """Per target: combinations, those that the rules allow, those tried, and how these ended."""
     rows = []
+    tried = [trial for trial in basis.trials if trial.point in tallies.tried(basis.reading)]
     for space in basis.reading.question.spaces:
-        mine = [t for t in basis.trials if (t.point.target, t.point.device) == (space.target, space.device)]
+        mine = [t for t in tried if (t.point.target, t.point.device) == (space.target, space.device)]
         ended = [sum(t.status == status for t in mine) for status in STATUSES]
         share = f"{len(mine):,} ({words.three(100 * len(mine) / space.legal)} %)" if space.legal else str(len(mine))
         counts = (f"{space.raw:,}", f"{space.raw - space.legal:,}", f"{space.legal:,}", share)
