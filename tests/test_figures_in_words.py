@@ -49,6 +49,7 @@ def test_durations(amount: float, text: str) -> None:
 def test_ratios_tell_close_calls_apart() -> None:
     assert words.times(Interval(value=1.004, low=0.993, high=1.031)) == "1.004x (0.99 to 1.03)"
     assert words.times(Interval(value=1.05, low=1.002, high=1.0)) == "1.05x (1.002 to 1.00)"
+    assert words.times(Interval(value=15.354, low=9.994, high=120.26)) == "15.4x (9.99 to 120)"
     assert words.interval(Interval(value=812.4, low=790.0, high=830.1)) == "812 (790 to 830)"
 
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from infertune.core.records import Conditions, Entry, Phase, Purpose, RawNs
 from infertune.report import csv_text, plain_text
+from infertune.report.page import saying
 from infertune.report.page.basis import basis
 from infertune.report.page.front import front, knee
 from infertune.report.page.latencies import account
@@ -273,3 +274,25 @@ def test_points_that_were_only_compared_with_are_not_tried_anywhere() -> None:
     assert "8 points (4 tried, 4 only compared with, 1 failed), 33 launches (0 failed)" in plain_text(found)
     cells = [(row[0], row[4], sum(map(int, row[5:]))) for row in spaces(basis(found)).rows]
     assert cells == [("onnxruntime", "1 (0.833 %)", 1), ("openvino", "3 (2.50 %)", 3)]
+
+
+# ---------------------------------------------------------------- figures that are not what they seem
+
+
+def test_one_launch_has_no_interval() -> None:
+    assert ("throughput", "200 /s", "samples/s, 1 launch") in saying.cards(basis(interrupted()))
+
+
+def test_a_front_s_ratio_is_called_a_mean() -> None:
+    made = basis(a_large_study(40, goal="pareto throughput, p99"))
+    assert "by the geometric mean of throughput and p99, block by block" in " ".join(saying.answer(made))
+    assert saying.cards(made)[0][2].endswith(", mean of throughput and p99")
+    assert "winner is, mean of throughput and p99" in plain_text(made.entries)
+
+
+def test_the_knee_says_where_its_percentile_has_too_few_requests() -> None:
+    assert "ms, from too few requests to state p99." in saying.trade(basis(a_large_study(40)))
+
+
+def test_where_nothing_meets_the_goal_there_is_no_front() -> None:
+    assert saying.trade(basis(infeasible())) == "None of 1 measured trial meets the goal, so there is no Pareto front."

@@ -13,7 +13,7 @@ from infertune.core.goal import parse_goal
 from infertune.core.history import Sample
 from infertune.core.records import Fidelity, Interval
 from infertune.core.space import Point
-from infertune.core.verdict import ENOUGH, Terms, decide, faithful, ratio, relation, simpler, simplicity
+from infertune.core.verdict import ENOUGH, Terms, compared, decide, faithful, ratio, relation, simpler, simplicity
 from infertune.testing.records import a_baseline, a_measurement, a_point, a_space
 
 SPACES = (a_space("onnxruntime"), a_space("openvino"))
@@ -253,3 +253,16 @@ def test_a_baseline_that_left_early_is_not_the_only_sure_one() -> None:
     stayed = ("default", counted(DEFAULT, 250.0, 400, launches=9))
     decided = decide(terms("max throughput, p99 < 20 ms"), [counted(FAST, 200.0, 8)], [few, stayed])
     assert decided is not None and decided.winner == DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("goal", "told"),
+    [
+        ("max throughput", "1.92x (1.85 to 2.01) of it"),
+        ("max throughput, p99 < 20 ms", "1.92x (1.85 to 2.01) of it"),
+        ("min latency", "1.92x (1.85 to 2.01) as fast as it"),
+        ("pareto throughput, p99", "1.92x (1.85 to 2.01) of it, by the geometric mean of throughput and p99"),
+    ],
+)
+def test_a_ratio_says_what_it_is_of(goal: str, told: str) -> None:
+    assert compared(parse_goal(goal), Interval(value=1.92, low=1.85, high=2.01), "it") == told

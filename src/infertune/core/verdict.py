@@ -68,6 +68,13 @@ def ratio(goal: Goal, ours: Sample, theirs: Sample) -> Interval | None:
     return stats.ratio_interval([math.exp(mine[b]) for b in shared], [math.exp(other[b]) for b in shared])
 
 
+def compared(goal: Goal, found: Interval, other: str) -> str:
+    """``1.92x (1.85 to 2.01) of NAME``, ``... as fast as NAME`` for a latency; a front says that it is a mean."""
+    if goal.is_front:
+        return f"{words.times(found)} of {other}, by the geometric mean of {' and '.join(goal.metrics)}"
+    return f"{words.times(found)} {'of' if goal.maximise else 'as fast as'} {other}"
+
+
 def relation(found: Interval) -> Relation:
     """``same`` unless the interval leaves out 1.00 and the difference reaches `MARGIN`."""
     if found.low > 1.0 and found.value >= 1.0 + MARGIN:
@@ -214,7 +221,7 @@ def _promising_words(terms: Terms, fit: Sequence[Sample], winner: Point) -> str:
     if found is None or relation(found) != "better":
         return ""
     named = words.point(other.point, terms.spaces)
-    return f"; {named} is {words.times(found)} of it{unsure_words(stands(terms, other))}"
+    return f"; {named} is {compared(terms.goal, found, 'it')}{unsure_words(stands(terms, other))}"
 
 
 def unsure_words(found: Standing) -> str:
@@ -251,7 +258,8 @@ def _tie_words(terms: Terms, champion: Sample, equals: Sequence[Sample]) -> str:
     if other is None or found is None:
         return ""
     named = words.point(other.point, terms.spaces)
-    return f"; a tie: nothing separates it from {named} ({words.times(found)} of it), so the simpler one is taken"
+    told = compared(terms.goal, found, "it")
+    return f"; a tie: nothing separates it from {named} ({told}), so the simpler one is taken"
 
 
 def race_tie_words(ties: Sequence[Point], spaces: Sequence[SpaceFact]) -> str:
@@ -272,7 +280,7 @@ def _against_default(terms: Terms, champion: Sample, rival: tuple[str, Sample] |
         return Decision(winner=champion.point, why=f"the best point found; too few blocks shared with {name}")
     state = relation(found)
     if state == "better":
-        return Decision(winner=champion.point, why=f"{words.times(found)} of the best baseline, {name}")
+        return Decision(winner=champion.point, why=compared(terms.goal, found, f"the best baseline, {name}"))
     verdict = "the default is as good" if state == "same" else "the default is better"
-    best = f"the best point found, {words.point(champion.point, terms.spaces)}, is {words.times(found)} of it"
+    best = f"the best point found, {words.point(champion.point, terms.spaces)}, is {compared(terms.goal, found, 'it')}"
     return Decision(winner=default.point, why=f"{verdict}: {name}; {best}", challenger=champion.point)

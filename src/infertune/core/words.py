@@ -22,11 +22,13 @@ def interval(found: Interval) -> str:
 
 
 def times(ratio: Interval) -> str:
-    """``1.92x (1.85 to 2.01)``: two decimals, three where a number that is not 1 would read as 1.00."""
+    """``1.92x (1.85 to 2.01)``: two decimals, three where a number that is not 1 would read as 1.00; ``15.4x``."""
     return f"{_decimals(ratio.value)}x ({_decimals(ratio.low)} to {_decimals(ratio.high)})"
 
 
 def _decimals(number: float) -> str:
+    if number >= 9.995:
+        return three(number)
     return f"{number:.3f}" if number != 1.0 and f"{number:.2f}" == "1.00" else f"{number:.2f}"
 
 

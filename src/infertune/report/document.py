@@ -248,7 +248,7 @@ def baselines(found: Answer) -> Section:
     goal = parse_goal(found.question.goal)
     named = (goal.metric,) if latency_percent(goal.metric) and goal.metric != "p50" else ()
     speed = "samples/s arriving" if goal.metric == RATE else "samples/s"
-    header = ("baseline", speed, *named, "p50", "in flight", *(("winner is",) if found.confirmed else ()))
+    header = ("baseline", speed, *named, "p50", "in flight", *((_times_head(goal),) if found.confirmed else ()))
     best = "best within limits" if goal.measured_limits else "best"
     rows = tuple(_rival_row(found, goal, named, rival, best) for rival in found.rivals)
     if found.confirmed:
@@ -256,6 +256,13 @@ def baselines(found: Answer) -> Section:
         rows += tuple((one_line(name), *without, excerpt(reason, 80)) for name, reason in found.absent)
     beside = "measured in the same blocks" if found.confirmed else "unconfirmed"
     return Section(title=f"Baselines, {beside}", grid=Grid(header=header, rows=rows) if rows else None)
+
+
+def _times_head(goal: Goal) -> str:
+    """What the ratios below are of: the goal's own figure."""
+    if goal.is_front:
+        return f"winner is, mean of {' and '.join(goal.metrics)}"
+    return "winner is" if goal.maximise else "winner is as fast"
 
 
 def _rival_row(found: Answer, goal: Goal, named: Sequence[str], rival: Rival, best: str) -> tuple[str, ...]:

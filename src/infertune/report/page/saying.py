@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infertune.core import stats, words
+from infertune.core import stats, verdict, words
 from infertune.core.findings import Figures
 from infertune.report.document import at_limit, counted, goal_figure, limit_cost, noise_words, relaxed, searched
 from infertune.report.importance import NO_DIFFERENCE, PER_EFFECT, TRUSTED, Importance
@@ -44,7 +44,8 @@ def _worth(basis: Basis) -> str:
         return one_line(f"{found.why[:1].upper()}{found.why[1:]}")
     if rival.speedup is None:
         return f"How it compares with the best baseline, {one_line(rival.name)}, is not confirmed"
-    return f"That is {words.times(rival.speedup)} of the best baseline, {one_line(rival.name)}, block by block"
+    told = verdict.compared(basis.goal, rival.speedup, f"the best baseline, {one_line(rival.name)}")
+    return f"That is {told}, block by block"
 
 
 def _outputs(basis: Basis) -> str:
@@ -80,12 +81,15 @@ def cards(basis: Basis) -> tuple[tuple[str, str, str], ...]:
     rival = basis.found.rival(basis.found.best_rival)
     if rival is not None and rival.speedup is not None and rival.figures.point != basis.found.winner:
         ends = f"{rival.speedup.low:.2f} to {rival.speedup.high:.2f}"
+        ends += f", mean of {' and '.join(basis.goal.metrics)}" if basis.goal.is_front else ""
         found.insert(0, (f"of {one_line(rival.name, 60)}", f"{rival.speedup.value:.2f}x", ends))
     return tuple(found)
 
 
 def _between(figures: Figures) -> str:
     seen, launches = figures.throughput, words.counted(figures.launches, "launch")
+    if figures.launches == 1:
+        return f"samples/s, {launches}"
     return f"{words.three(seen.low)} to {words.three(seen.high)} samples/s, {launches}"
 
 
@@ -101,11 +105,14 @@ def trade(basis: Basis) -> str:
     along = front(basis.measured)
     best = knee(along)
     measured = words.counted(len(basis.measured), "measured trial")
+    if not along:
+        return f"None of {measured} meets the goal, so there is no Pareto front."
     said = f"{len(along)} of {measured} that meet the goal are on the Pareto front: no other is better in both."
     if best is not None:
         said += (
             f" The knee, where more throughput starts to cost more latency than before, is trial {best.number}: "
-            f"{words.three(best.throughput or 0.0)} samples/s at {basis.tail} {words.three(best.tail_ms or 0.0)} ms."
+            f"{words.three(best.throughput or 0.0)} samples/s at {basis.tail} {words.three(best.tail_ms or 0.0)} ms"
+            f"{'' if best.is_tail_known else f', from too few requests to state {basis.tail}'}."
         )
     apart = undrawn(basis)
     return said + (f" Not on these axes: {one_line(', '.join(apart))}." if apart else "")
@@ -167,9 +174,10 @@ def account(found: Account) -> tuple[str, ...]:
     if found.service_ms is None or found.queue_ms is None:
         return law, "How many instances the runtime ran is not known, so waiting and service cannot be told apart."
     waited = found.queue_ms / little.mean_ms
+    share = f"{words.three(found.queue_ms)} ms ({100 * waited:.0f} %)" if waited >= 0.01 else "under 1 %"
     return law, (
         f"{words.counted(found.instances or 0, 'instance')} at that rate: each works {words.three(found.service_ms)} "
-        f"ms on a request, so {words.three(found.queue_ms)} ms ({100 * waited:.0f} %) of the mean latency is waiting."
+        f"ms on a request, so {share} of the mean latency is waiting."
     )
 
 
