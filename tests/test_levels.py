@@ -216,3 +216,21 @@ def test_a_study_confirms_a_point_for_every_level_within_its_budget(tmp_path: Pa
     assert {tight.winner, loose.winner} <= set(decided[-1].finalists)
     raced = [event.block for event in lab.events(Launch) if isinstance(event, Launch) and event.purpose == "race"]
     assert raced == sorted(raced)
+
+
+def test_the_front_is_listed_with_what_stands_behind_each_figure() -> None:
+    """The baseline is beaten; what the search alone saw says so, and how many requests a percentile lacks."""
+    told = plain_text(studied(fresh()))
+    section = told.partition("The front: ")[2].partition("\n\n")[0].splitlines()
+    assert section[1].split() == ["samples/s", "p99", "evidence", "point"]
+    assert [line.split()[0] for line in section[2:6]] == ["170", "150", "120", "80.0"]
+    assert "1 launch" in section[2] and "confirmed" in section[3] and "1 launch" in section[4]
+    assert "Points that are not confirmed" in section[6]
+    few = [a_launch(ONE, a_measurement(80.0, 8.0, count=100)), a_launch(FOUR, a_measurement(120.0, 20.0, count=100))]
+    asked = a_question("pareto throughput, p99", targets=("openvino",))
+    searched = recorded([*opening(asked), a_build(ONE), a_build(FOUR), *few])
+    assert "(100 of 662 requests)" in plain_text(searched) and "The front: " in markdown_text(searched)
+
+
+def test_a_goal_of_one_figure_has_no_front() -> None:
+    assert "The front" not in plain_text(studied(fresh(), goal="max throughput"))

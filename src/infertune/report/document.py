@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from infertune.core import stats, words
+from infertune.core import choice, stats, words
 from infertune.core.answer import answer
+from infertune.core.choice import Reading
 from infertune.core.errors import excerpt
 from infertune.core.findings import Answer, AtLevel, Figures, Rival, Searched
 from infertune.core.goal import RATE, Goal, latency_percent, parse_goal, told_in
@@ -16,7 +17,7 @@ from infertune.core.relaxed import LimitCost, Relaxed
 from infertune.core.shortfall import with_unit
 from infertune.core.standing import AtLimit
 from infertune.core.verdict import ENOUGH
-from infertune.report import brought
+from infertune.report import along, brought
 from infertune.report.inert import one_line
 from infertune.report.rows import Cell, Table, table
 
@@ -50,10 +51,11 @@ class Document:
 
 def report(entries: Sequence[Entry], files: Mapping[str, str], *, most_trials: int) -> Document:
     """What a record says, as a document with at most ``most_trials`` rows of trials. Every text in it is inert."""
-    found = answer(entries)
+    found, reading = answer(entries), choice.read(entries)
     sections = (
         Section(title="", facts=tuple(_summary(found))),
         levels(found),
+        front(reading),
         baselines(found),
         knobs(found),
         Section(title=TIME, facts=tuple(_time(found))),
@@ -238,6 +240,14 @@ def _level_row(found: Answer, at: AtLevel) -> tuple[str, ...]:
     percentiles = ("-" if ms is None else f"{words.three(ms)} ms" for ms in (seen.p50_ms, seen.p99_ms))
     sure = "confirmed" if at.confirmed else "unconfirmed"
     return at.limit.text, throughput, *percentiles, sure, one_line(found.words(at.winner, seen.in_flight))
+
+
+def front(reading: Reading) -> Section:
+    """Every point that no other one beats in one figure without losing in another; empty for a goal of one figure."""
+    points = along.front(reading, choice.choose(reading))
+    grid = Grid(header=along.header(reading.terms.goal.metrics), rows=tuple(along.rows(reading, points)))
+    title = "The front: no other point is better in one of these without being worse in another"
+    return Section(title=title, grid=grid if points else None, notes=tuple(along.notes(points)))
 
 
 # ---------------------------------------------------------------- baselines
