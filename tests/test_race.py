@@ -149,7 +149,7 @@ def test_a_longer_budget_never_measures_shorter() -> None:
 
 def test_baselines_far_behind_every_finalist_leave_all_but_the_best() -> None:
     baselines = {POINTS[0]: [0.0, 0.1, 0.0], POINTS[1]: [0.05, 0.05, 0.05], POINTS[2]: [-0.1, 0.0, 0.2]}
-    assert planning.clearly_behind(baselines) == set()
+    assert planning.clearly_behind(baselines, baselines) == set()
     assert planning.idle(baselines, [[0.5, 0.4, 0.6]]) == {POINTS[0], POINTS[2]}
     assert planning.idle(baselines, [[0.5, 0.25, 0.6]]) == set(), "one launch comes near one of theirs"
     assert planning.idle(baselines, [[0.5, 0.4, 0.6], [0.1]]) == set(), "so does one of another finalist"

@@ -166,11 +166,17 @@ def simpler(a: Point, b: Point, spaces: Sequence[SpaceFact]) -> Point:
 
 def decide(terms: Terms, finalists: Sequence[Sample], baselines: Sequence[tuple[str, Sample]]) -> Decision | None:
     """The recommendation from confirmation launches; None when nothing confirmed is acceptable."""
-    rivals = [(n, s) for n, s in baselines if len(s.runs) >= ENOUGH and acceptable(terms, s)]
-    sure = [(n, s) for n, s in rivals if stands(terms, s).state == "within"]
-    rival = _strongest(terms, sure or rivals)
-    found = _decided(terms, finalists, rival)
-    return replace(found, rival=rival[0]) if found and rival else found
+    strongest = rival(terms, [sample for _, sample in baselines])
+    named = next(((name, sample) for name, sample in baselines if sample is strongest), None)
+    found = _decided(terms, finalists, named)
+    return replace(found, rival=named[0]) if found and named else found
+
+
+def rival(terms: Terms, baselines: Sequence[Sample]) -> Sample | None:
+    """The baseline that finalists are compared with: the best of those that surely meet the goal, else that may."""
+    fit = [sample for sample in baselines if len(sample.runs) >= ENOUGH and acceptable(terms, sample)]
+    sure = [sample for sample in fit if stands(terms, sample).state == "within"]
+    return _strongest(terms, sure or fit)
 
 
 def _decided(terms: Terms, finalists: Sequence[Sample], rival: tuple[str, Sample] | None) -> Decision | None:
@@ -186,11 +192,11 @@ def _decided(terms: Terms, finalists: Sequence[Sample], rival: tuple[str, Sample
     return replace(found, why=found.why + told)
 
 
-def _strongest(terms: Terms, rivals: Sequence[tuple[str, Sample]]) -> tuple[str, Sample] | None:
+def _strongest(terms: Terms, rivals: Sequence[Sample]) -> Sample | None:
     """The best of those that stayed to the end of the confirmation: who left early was not, and has few launches."""
-    most = max((len(sample.runs) for _, sample in rivals), default=0)
-    stayed = [named for named in rivals if 2 * len(named[1].runs) > most]
-    return max(stayed, key=lambda named: merit(terms.goal, named[1]), default=None)
+    most = max((len(sample.runs) for sample in rivals), default=0)
+    stayed = [sample for sample in rivals if 2 * len(sample.runs) > most]
+    return max(stayed, key=lambda sample: merit(terms.goal, sample), default=None)
 
 
 def _best(terms: Terms, fit: Sequence[Sample], rival: tuple[str, Sample] | None) -> Decision:

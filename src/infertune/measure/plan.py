@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from infertune.core import percentiles, stats
@@ -132,12 +132,12 @@ def only_counted(goal: Goal) -> bool:
     return all(latency_percent(metric) is None for metric in asked)
 
 
-def clearly_behind(scores: Mapping[Point, Sequence[float]]) -> set[Point]:
-    """Points all of whose launches are worse than all of the best of them.
+def clearly_behind(scores: Mapping[Point, Sequence[float]], fit: Collection[Point]) -> set[Point]:
+    """Points all of whose launches are worse than all of the best of those that are ``fit`` to be it.
 
     Of equal ones that happens to one in twenty with three launches each, and then it makes no difference.
     """
-    best = _best(scores)
+    best = _best({point: scores[point] for point in fit})
     return set() if best is None else {p for p in _whole(scores) if max(scores[p]) < min(scores[best])}
 
 

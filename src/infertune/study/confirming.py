@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from itertools import chain, islice
 
 from infertune.core import history, verdict
+from infertune.core.goal import worst_excess
 from infertune.core.records import Decided, Interval, Launch, Measurement, Plan
 from infertune.core.space import Point
 from infertune.measure import plan as planning
@@ -166,15 +166,16 @@ def _short(loop: Loop, finalists: Sequence[Point]) -> bool:
 
 
 def _doubtful(loop: Loop, finalists: Sequence[Point]) -> bool:
-    """Whether a finalist and the best baseline differ much by the median of their ratio but not by its interval.
+    """Whether a finalist and the baseline that it is compared with differ much by the median of their ratio but not by
+    its interval.
 
     Only a difference of 10 % or more is looked at again: doing so for every small one would call equal points different
     in more than the 5 % of cases that are promised (measured: 5.5 % of 200 comparisons against 4 %).
     """
-    goal = loop.setting.goal
+    terms = loop.terms()
     ours, theirs = (_samples(loop, points) for points in (finalists, _rivals(loop)))
-    best = max((s for s in theirs if s.runs), key=partial(verdict.merit, goal), default=None)
-    return best is not None and any(_hidden(verdict.ratio(goal, s, best)) for s in ours if s.runs)
+    best = verdict.rival(terms, theirs)
+    return best is not None and any(_hidden(verdict.ratio(terms.goal, s, best)) for s in ours if s.runs)
 
 
 def _hidden(ratio: Interval | None) -> bool:
@@ -183,17 +184,23 @@ def _hidden(ratio: Interval | None) -> bool:
 
 
 def _narrowed(loop: Loop, points: Sequence[Point], finalists: Sequence[Point]) -> list[Point]:
-    """Without the baselines that every launch so far puts clearly behind the best baseline.
+    """Without the baselines that mostly break a limit, and those that every launch so far puts clearly behind the best
+    one that breaks none: it alone is compared with in the end.
 
     Where no limit can make another one count, also without those that decide nothing; see `planning.idle`. All stay
     where a front is asked at levels: one that is behind may be the best within a level.
     """
-    if loop.setting.goal.levels:
+    goal, terms = loop.setting.goal, loop.terms()
+    if goal.levels:
         return list(points)
     scores = {p: [loop.score(la) for la in _measured(loop, p)] for p in points}
     baselines = {p: of for p, of in scores.items() if p not in finalists}
-    leaving = planning.clearly_behind(baselines)
-    if not loop.setting.goal.limits:
+    samples = [sample for sample in _samples(loop, list(baselines)) if len(sample.runs) >= planning.LEAST_BLOCKS]
+    fit = [sample.point for sample in samples if verdict.acceptable(terms, sample)]
+    leaving = planning.clearly_behind(baselines, fit or baselines)
+    if fit:
+        leaving |= {s.point for s in samples if worst_excess(goal, s.point, s.measurements) > 0.0}
+    if not goal.limits:
         leaving |= planning.idle(baselines, [scores[p] for p in finalists])
     return [p for p in points if p not in leaving]
 
