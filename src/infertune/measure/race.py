@@ -154,5 +154,5 @@ def finalists(
 
 def block_order(points: Sequence[Point], seed: int, block: int) -> list[Point]:
     """The points of one block in a fresh random order, the same for the same seed and block."""
-    order = np.random.default_rng([seed, block]).permutation(len(points))
+    order = np.random.default_rng([seed % 2**64, block]).permutation(len(points))
     return [points[i] for i in order]

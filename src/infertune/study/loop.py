@@ -241,7 +241,10 @@ class Loop:
         spaces, seen = guard.narrowed(self.setting.spaces, terms), guard.judged(self.tried(), terms)
         known = {trial.point for trial in seen}
         history = (*seen, *(Trial(point=point) for point in under_way if point not in known))
-        return self.strategy(spaces, history, self.setting.goal, count, self.setting.question.seed)
+        seed = (
+            self.setting.question.seed % 2**64
+        )  # strategies may take it for a seed of numpy's, which is never negative
+        return self.strategy(spaces, history, self.setting.goal, count, seed)
 
     def due_again(self) -> Iterator[tuple[Point, Purpose]]:
         """The anchor when it is due, and one launch that other programs disturbed some time ago."""
