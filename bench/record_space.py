@@ -38,8 +38,7 @@ from infertune.prepare.shapes import parse_shapes
 from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
 from infertune.study.journal import Journal
-from infertune.study.question import Setting, chosen_targets, described, make_setting
-from infertune.study.tuning import ask
+from infertune.study.question import Setting, ask, chosen_targets, described, make_setting
 
 PLAN = Plan(warmup_s=0.15, warmup_count=2, min_time_s=0.4, min_count=6, cap_s=6.0)
 FACTS = ("cpu", "instructions", "effective_cpus", "physical_cores", "numa_nodes", "memory_bytes", "smt", "virtualised")

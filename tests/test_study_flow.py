@@ -37,9 +37,9 @@ from infertune.core.records import (
 from infertune.core.space import Point
 from infertune.measure.plan import OVERTIME_S
 from infertune.study.journal import Journal
-from infertune.study.question import Setting, chosen_targets, make_setting
+from infertune.study.question import Setting, ask, chosen_targets, make_setting
 from infertune.study.steadiness import GLANCE_S, PATIENCE_S
-from infertune.study.tuning import ask, run
+from infertune.study.tuning import run
 from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor, Rate, never
 from infertune.testing.records import a_model, a_point, a_question
@@ -440,6 +440,10 @@ def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
     assert [e.event.point for e in a if isinstance(e.event, Launch)] == [
         e.event.point for e in b if isinstance(e.event, Launch)
     ]
+
+
+def test_any_whole_number_is_a_seed(tmp_path: Path) -> None:
+    assert answer(Laboratory(tmp_path, seed=-1).run(max_trials=3)).confirmed
 
 
 def test_study_time_counts_over_all_commands(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from infertune import __version__
 from infertune.build.cache import ArtifactCache
-from infertune.core import words
+from infertune.core import history, words
 from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
-from infertune.core.records import Closed, Opened, Plan
+from infertune.core.load import Load
+from infertune.core.records import Closed, Entry, Opened, Plan
 from infertune.core.space import Point, Space, Value
 from infertune.edge.clock import MonotonicClock, wall_clock
 from infertune.edge.shell import LocalShell
@@ -21,9 +22,8 @@ from infertune.measure.race import block_order
 from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
 from infertune.study.journal import Journal, Listener
-from infertune.study.question import chosen_targets, described, drivable, make_setting
+from infertune.study.question import another_question, ask, chosen_targets, described, drivable, make_setting
 from infertune.study.study import Study
-from infertune.study.tuning import ask
 
 PLAN = Plan(warmup_s=0.3, min_time_s=2.0, min_count=50, cap_s=10.0)
 
@@ -67,7 +67,11 @@ def measure(
     on_phase: Callable[[str, str], None] = lambda phase, detail: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Study:
-    """Measure every combination of ``settings`` on each target: ``launches`` fresh processes, in interleaved blocks."""
+    """Measure every combination of ``settings`` on each target: ``launches`` fresh processes, in interleaved blocks.
+
+    ``out`` may hold launches of the same question, driven alike, to which these are added. Raises `UsageError`
+    (``another-question``) where it holds others.
+    """
     wanted = {name: tuple(values) for name, values in (settings or {}).items()}
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
     chosen = chosen_targets(targets, plan.load)
@@ -89,6 +93,7 @@ def measure(
         points = [point for space in setting.spaces for point in expand(space, wanted)]
         journal = Journal(store, clock, tuple(listeners))
         ask(journal, setting)
+        _refuse_another_load(journal.entries, plan.load)
         journal.append(Opened(budget_s=0.0, max_trials=None, at=wall_clock()))
         bench = Bench(setting, journal, executor, ArtifactCache(), clock)
         for block in range(launches):
@@ -98,3 +103,10 @@ def measure(
                     bench.launch(point, "measure", block, plan)
         journal.append(Closed(status="interrupted" if stop() else "ok", why="every point was measured"))
     return Study.open(out)
+
+
+def _refuse_another_load(entries: Sequence[Entry], load: Load) -> None:
+    """Launches of a point count together, so all of a record are driven alike. Raises `UsageError`."""
+    before = [launch.plan.load for launch in history.launches(entries) if launch.plan]
+    if any((one.arrivals, one.rate_per_s) != (load.arrivals, load.rate_per_s) for one in before):
+        raise another_question(["load"])

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from infertune.core import history
 from infertune.core.errors import InfertuneError, NothingFeasible, UsageError, nearest, quoted
 from infertune.core.goal import Goal, load_for
 from infertune.core.load import CLOSED, Load
 from infertune.core.records import (
     DescribeJob,
     Device,
+    Entry,
     Failed,
     Feed,
     Found,
@@ -27,6 +29,7 @@ from infertune.core.space import Space, Value
 from infertune.edge.clock import wall_clock
 from infertune.edge.files import file_digest
 from infertune.edge.host import host_facts
+from infertune.study.journal import Journal
 from infertune.study.metric import Metric, named
 from infertune.targets import discover, find_target, missing
 
@@ -230,6 +233,33 @@ def make_setting(
         metric=named(metric),
     )
     return Setting(question=question, goal=goal, targets=targets, spaces=spaces, metric=metric)
+
+
+def ask(journal: Journal, setting: Setting) -> None:
+    """Write the question first. Listeners hear that of a study that is gone on with, too: it names the points.
+
+    Raises what `refuse_another` raises.
+    """
+    refuse_another(journal.entries, setting)
+    if not journal.entries:
+        journal.append(setting.question)
+        return
+    journal.tell(next(entry for entry in journal.entries if isinstance(entry.event, Question)))
+
+
+def refuse_another(entries: Sequence[Entry], setting: Setting) -> None:
+    """Raises `UsageError` (``another-question``) if the record asks another one; a new one asks none."""
+    other = differences(history.question(entries), setting.question) if entries else ()
+    if other:
+        raise another_question(other)
+
+
+def another_question(differing: Sequence[str]) -> UsageError:
+    return UsageError(
+        "another-question",
+        f"the run folder answers another question: it differs in {', '.join(differing)}",
+        hint="give another folder with -o, or ask the same question again",
+    )
 
 
 def differences(old: Question, new: Question) -> list[str]:

@@ -26,9 +26,8 @@ from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
 from infertune.study.journal import Journal, Listener
 from infertune.study.measure import expand
-from infertune.study.question import Setting, chosen_targets, described, make_setting
+from infertune.study.question import Setting, ask, chosen_targets, described, make_setting
 from infertune.study.study import Study
-from infertune.study.tuning import ask
 
 CONFIRMATIONS = 3
 """Launches in a row that must keep the limits at the rate that is reported."""

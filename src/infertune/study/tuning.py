@@ -16,7 +16,7 @@ from infertune.core import history
 from infertune.core.duration import parse_duration
 from infertune.core.errors import UsageError
 from infertune.core.goal import load_for, parse_goal
-from infertune.core.records import Closed, Decided, Entry, Measurement, Noise, Opened, Question, Waited
+from infertune.core.records import Closed, Decided, Entry, Measurement, Noise, Opened, Waited
 from infertune.core.seams import Clock, Executor, Store
 from infertune.core.space import Point, Value
 from infertune.edge.clock import MonotonicClock, wall_clock
@@ -35,7 +35,7 @@ from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
 from infertune.study.metric import Metric
 from infertune.study.pipeline import Staff, search
-from infertune.study.question import Setting, chosen_targets, described, differences, make_setting
+from infertune.study.question import Setting, ask, chosen_targets, described, make_setting, refuse_another
 from infertune.study.racing import Raced, race
 from infertune.study.steadiness import PATIENCE_S, PATIENCE_SHARE, foreign_cpu, wait_until_usable
 from infertune.study.study import Study
@@ -197,25 +197,6 @@ def _live(loop: Loop, staff: Staff, raced: Raced | None) -> Closed:
         confirm(loop, raced, why)
         check_offered(loop)
     return Closed(status="interrupted" if loop.stop() else "ok", why=why)
-
-
-def refuse_another(entries: Sequence[Entry], setting: Setting) -> None:
-    """Raises `UsageError` (``another-question``) if the record asks another one; a new one asks none."""
-    other = differences(history.question(entries), setting.question) if entries else ()
-    if other:
-        raise UsageError(
-            "another-question",
-            f"the run folder answers another question: it differs in {', '.join(other)}",
-            hint="give another folder with -o, or ask the same question again",
-        )
-
-
-def ask(journal: Journal, setting: Setting) -> None:
-    """Write the question first. Listeners hear that of a study that is gone on with, too: it names the points."""
-    if not journal.entries:
-        journal.append(setting.question)
-        return
-    journal.tell(next(entry for entry in journal.entries if isinstance(entry.event, Question)))
 
 
 def _ended(journal: Journal) -> bool:

@@ -1,0 +1,33 @@
+"""`measure` into a folder that holds a record already: the same question goes on, another one is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infertune.core import history
+from infertune.core.errors import UsageError
+from infertune.core.load import Load
+from infertune.core.records import Plan
+from infertune.study.measure import measure
+from infertune.study.study import Study
+from small_models import write_classifier
+
+QUICK = Plan(warmup_s=0.01, min_time_s=0.01, min_count=5, cap_s=1.0)
+
+
+def measured(model: Path, out: Path, plan: Plan = QUICK) -> Study:
+    return measure(model, out=out, settings={"batch": [1]}, targets=["null"], launches=1, plan=plan)
+
+
+@pytest.mark.parametrize("other", ["model", "load"])
+def test_launches_of_another_question_are_kept_out_of_the_record(tmp_path: Path, other: str) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    wide = write_classifier(tmp_path / "wide.onnx", width=48)
+    measured(model, tmp_path / "run")
+    assert len(history.launches(measured(model, tmp_path / "run").entries)) == 2
+    plan = Plan(load=Load(arrivals="constant", rate_per_s=50.0)) if other == "load" else QUICK
+    with pytest.raises(UsageError, match=f"differs in {other}"):
+        measured(wide if other == "model" else model, tmp_path / "run", plan)
+    assert len(history.launches(Study.open(tmp_path / "run").entries)) == 2
