@@ -118,6 +118,15 @@ def test_the_anchor_is_the_steadiest_baseline() -> None:
     assert found.ratio.low == pytest.approx(2.0, rel=1e-3) and found.ratio.high == pytest.approx(2.0, rel=1e-3)
 
 
+def test_a_baseline_that_left_the_confirmation_early_is_no_anchor() -> None:
+    """Its three ratios lie nearer together than the six of another, whose first three lie as near."""
+    speeds = {HINT: (100.0, 101.0, 102.0, 103.0, 104.0, 105.0), DEFAULT: (50.0, 50.5, 51.0)}
+    launches = [a_launch(WINNER, 200.0, block=block) for block in range(6)]
+    launches += [a_launch(a_baseline(n), speed, block=b) for n, of in speeds.items() for b, speed in enumerate(of)]
+    found = drift.anchor(WINNER, [(n, a_baseline(n)) for n in (DEFAULT, HINT)], launches)
+    assert found is not None and found.name == HINT
+
+
 def test_no_anchor_without_three_shared_blocks() -> None:
     launches = a_confirmation({WINNER: noisy(200.0, 2), a_baseline(HINT): noisy(100.0, 2)})
     assert drift.anchor(WINNER, [(HINT, a_baseline(HINT))], launches) is None  # type: ignore[arg-type]

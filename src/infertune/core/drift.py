@@ -46,17 +46,23 @@ class Anchor:
 
 
 def anchor(winner: Point, baselines: Sequence[tuple[str, Point]], launches: Sequence[Launch]) -> Anchor | None:
-    """The baseline whose ratio to the winner was steadiest over the blocks; None when none shares three blocks."""
+    """The baseline whose ratio to the winner was steadiest over the blocks; None when none shares three blocks.
+
+    Of those alone that stayed to the end of the confirmation: three ratios lie nearer together than six of the same
+    baseline, but say less.
+    """
     ours = history.sample(winner, launches).by_block(stats.throughput)
-    found = []
+    found: list[tuple[int, Anchor]] = []
     for name, point in baselines:
         theirs = history.sample(point, launches).by_block(stats.throughput)
         shared = sorted(ours.keys() & theirs.keys())
         if point != winner and len(shared) >= ENOUGH:
             ratio = stats.ratio_interval([ours[b] for b in shared], [theirs[b] for b in shared])
             alone = stats.median_interval([theirs[b] for b in shared])
-            found.append(Anchor(name=name, point=point, throughput=alone, ratio=ratio))
-    return min(found, key=lambda a: _width(a.ratio), default=None)
+            found.append((len(shared), Anchor(name=name, point=point, throughput=alone, ratio=ratio)))
+    most = max((blocks for blocks, _ in found), default=0)
+    stayed = [anchor for blocks, anchor in found if 2 * blocks > most]
+    return min(stayed, key=lambda a: _width(a.ratio), default=None)
 
 
 def _width(found: Interval) -> float:
