@@ -1,14 +1,19 @@
-"""Confirmation: which baselines stay to the end beside the finalists."""
+"""Who is confirmed, and which baselines stay to the end beside them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+from infertune.build.cache import ArtifactCache
 from infertune.core.answer import answer
 from infertune.core.records import Job, MeasureJob, Measurement, RawNs, Reply
 from infertune.core.space import Point
+from infertune.study.tuning import run
+from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor
+from infertune.testing.store import MemoryStore
+from simulated_races import BASELINE, asked, candidates
 from test_study_flow import Laboratory
 
 
@@ -45,3 +50,22 @@ def test_who_breaks_a_limit_sends_home_no_baseline_that_keeps_it(tmp_path: Path)
         "openvino latency hint": 3,
         "onnxruntime default": 3,
     }
+
+
+class Slow(FakeExecutor):
+    """A launch of the first candidate takes 40 s to start."""
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        if isinstance(job, MeasureJob) and job.point["variant"] == 0:
+            self._clock.advance(40.0)
+        return super().run(target, job, timeout_s=timeout_s)
+
+
+def test_a_leader_that_takes_too_long_to_race_is_confirmed_where_no_other_comes_near(tmp_path: Path) -> None:
+    """It is 8 % ahead; the race has 36 s, and three launches of it fit into the time for confirmation."""
+    speeds = [108.0, *(100.0 - 0.3 * place for place in range(10)), *[60.0] * 100]
+    clock, store = FakeClock(), MemoryStore()
+    executor = Slow(clock, lambda p: 50.0 if p["variant"] == BASELINE else speeds[p.number("variant")], start_s=0.3)
+    run(asked(candidates(len(speeds)), 1), store, executor, clock, ArtifactCache(tmp_path), budget_s=300.0)
+    found = answer(list(store.entries()))
+    assert found.confirmed and found.winner is not None and found.winner["variant"] == 0

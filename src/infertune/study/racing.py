@@ -45,11 +45,11 @@ def _race(loop: Loop, whole: Loop, parts: int) -> Raced:
     """Measure near-equal leaders again until they are told apart, or what is left does not matter.
 
     Where time does not reach for everybody, the best that it reaches for race: slow launches of one point must not keep
-    the others from being told apart. One of ``parts`` equal parts of the time that the ``whole`` study has left is
-    used at most.
+    the others from being told apart. It is the winner all the same where none of them comes near (`_unreached`). One of
+    ``parts`` equal parts of the time that the ``whole`` study has left is used at most.
     """
     field = _with_untold(loop, faithful_leaders(loop, loop.scores()))
-    now, blocks = loop.journal.elapsed_s, 0
+    now, blocks, late = loop.journal.elapsed_s, 0, list[Point]()
     until = now + (loop.budget_s - whole.confirm_reserve_s(field) - now) / parts
     first = 1 + max((launch.block for launch in loop.launches("race")), default=-1)
     while not racing.decided(field, blocks, settled=_settled(loop, field), loss=_loss(loop, field)):
@@ -58,10 +58,18 @@ def _race(loop: Loop, whole: Loop, parts: int) -> Raced:
             break
         loop.repeated_block(runners, "race", first + blocks, loop.plans.race, until)
         blocks += 1
+        late += [point for point in field if point not in runners]
         if loop.stop():
             break
         field = _survivors(loop, runners, blocks) or faithful_leaders(loop, loop.scores())
-    return _finalists(loop, field)
+    return _finalists(loop, field + _unreached(loop, late, field))
+
+
+def _unreached(loop: Loop, late: Sequence[Point], field: Sequence[Point]) -> list[Point]:
+    """Who took too long to race and is further ahead of the leader than a quicker launch is worth."""
+    scores = loop.scores()
+    bar = max((stats.hodges_lehmann(scores[p]) for p in field), default=math.inf) + math.log1p(verdict.MARGIN)
+    return [p for p in dict.fromkeys(late) if p not in field and stats.hodges_lehmann(scores[p]) > bar]
 
 
 def _with_untold(loop: Loop, field: list[Point]) -> list[Point]:
