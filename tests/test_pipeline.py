@@ -22,6 +22,7 @@ from infertune.core.records import (
     Built,
     Checked,
     Conditions,
+    Decided,
     Entry,
     Failed,
     FailureStage,
@@ -344,6 +345,29 @@ def test_after_a_reset_the_same_command_goes_on(tmp_path: Path, monkeypatch: pyt
     asked = [p for e in entries if isinstance(e.event, Round) for p in e.event.points]
     assert len(asked) == len(set(asked)) == 12
     assert {x.point for x in launches(entries, "screen")} == set(asked)
+
+
+class NoLaunches:
+    """An executor on which the card refuses every launch once a decision is in the record."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._inner, self._store = SimulatedExecutor(lab.clock), lab.store
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        if isinstance(job, MeasureJob) and any(isinstance(e.event, Decided) for e in self._store.entries()):
+            return Failed(stage="measure", kind="device", message="the device is not ready")
+        return self._inner.run(target, job, timeout_s=timeout_s)
+
+
+def test_a_card_lost_in_the_confirmation_ends_the_command_and_the_same_one_confirms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path, monkeypatch)
+    with pytest.raises(BusyError, match="refused 3 times") as lost:
+        lab.run(trials=6, search_only=False, executor=NoLaunches(lab))
+    assert lost.value.id == "device-lost"
+    found = answer(lab.run(trials=6, search_only=False))
+    assert found.status == "ok" and found.confirmed
 
 
 class Hanging:

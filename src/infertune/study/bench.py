@@ -9,6 +9,7 @@ import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +145,8 @@ class Bench:
     ) -> Launch | None:
         """Measure a point once in a fresh worker; None when it cannot be built.
 
-        What takes longer than ``most_s`` seconds, or than `launch_timeout_s`, has failed.
+        What takes longer than ``most_s`` seconds, or than `launch_timeout_s`, has failed. Raises `BusyError`
+        (``device-lost``) when the device refused this launch and those before it: that says nothing about points.
         """
         artifact = self.artifact(point, most_s=min(most_s, BUILD_TIMEOUT_S))
         if isinstance(artifact, Failed):
@@ -152,7 +154,16 @@ class Bench:
             return None
         launch = self.measure(point, artifact, purpose, block, plan, most_s=most_s)
         self._journal.append(launch)
+        refused = self._refused(point)
+        if len(refused) >= GIVE_UP:
+            raise device_lost(point.device, refused)
         return launch
+
+    def _refused(self, point: Point) -> list[Failed]:
+        """What the point's device said of its launches since it last worked."""
+        newest = (e.event for e in reversed(self._journal.entries) if isinstance(e.event, Launch))
+        own = (la.outcome for la in newest if (la.point.target, la.point.device) == (point.target, point.device))
+        return [o for o in takewhile(_is_refusal, own) if isinstance(o, Failed)][::-1]
 
     def measure(
         self, point: Point, artifact: Artifact, purpose: Purpose, block: int, plan: Plan, *, most_s: float = math.inf
@@ -297,6 +308,10 @@ class Bench:
                 return reply
             refused.append(reply)
         raise device_lost(point.device, refused)
+
+
+def _is_refusal(outcome: Measurement | Failed) -> bool:
+    return isinstance(outcome, Failed) and outcome.kind == "device"
 
 
 def launch_timeout_s(plan: Plan) -> float:
