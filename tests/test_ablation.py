@@ -25,6 +25,7 @@ from infertune.core.records import (
     Launch,
     MeasureJob,
     Opened,
+    Reply,
     Round,
 )
 from infertune.core.space import Point, Space
@@ -32,11 +33,12 @@ from infertune.edge.shell import LocalShell
 from infertune.report import json_text, markdown_text, plain_text, result_text
 from infertune.report.page.write import html_text
 from infertune.study import ablating
+from infertune.study.loop import LEAST_LAUNCH_S
 from infertune.study.tuning import run
 from infertune.targets import find_target
-from infertune.testing.executor import Neighbour
+from infertune.testing.executor import FakeExecutor, Neighbour
 from infertune.testing.records import a_launch, a_model, a_point, a_study, recorded
-from test_study_flow import Laboratory
+from test_study_flow import Laboratory, plausible
 
 WINNER = a_point(batch=8, precision="bf16", instances=2, cores=1)
 NO_BATCH, NO_BF16, NO_INSTANCES = (
@@ -273,6 +275,28 @@ def test_time_is_kept_back_for_it_before_anything_is_searched(tmp_path: Path) ->
     entries = Ablating(tmp_path).run(300.0)
     found = answer(entries).ablation
     assert found is not None and found.complete and found.unreached == ()
+
+
+class Hanging(FakeExecutor):
+    """Every launch hangs once an ablation was begun."""
+
+    def __init__(self, lab: Laboratory) -> None:
+        super().__init__(lab.clock, plausible)
+        self.lab = lab
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        if not (isinstance(job, MeasureJob) and self.lab.events(Ablated)):
+            return super().run(target, job, timeout_s=timeout_s)
+        self.lab.clock.advance(timeout_s)
+        return Failed(stage="measure", kind="timeout", message="no result")
+
+
+def test_a_variant_that_hangs_does_not_take_the_study_far_beyond_its_budget(tmp_path: Path) -> None:
+    lab = Ablating(tmp_path)
+    lab.executor = Hanging(lab)
+    entries = lab.run(120.0)
+    assert of_ablation(entries)
+    assert entries[-1].at_s <= 120.0 + LEAST_LAUNCH_S
 
 
 def test_knobs_that_time_does_not_reach_are_named(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from infertune.core.answer import answer
 from infertune.core.records import Closed, Entry, Failed, Launch
 from infertune.core.space import Knob, Point, Space, Value
 from infertune.measure import race as racing
-from infertune.study.loop import LEAST_BUILD_S, Loop
+from infertune.study.loop import LEAST_BUILD_S, LEAST_LAUNCH_S, Loop
 
 SHARE = 0.15
 LEAST_S = 20.0
@@ -175,7 +175,8 @@ def _launch_block(loop: Loop, points: Sequence[Point], block: int, until_s: floa
     for point in racing.block_order(points, loop.setting.question.seed, block):
         if point not in done and loop.affordable([point], loop.plans.race, until_s):
             loop.on_phase("ablate", loop.named(point))
-            loop.bench.launch(point, "ablate", block, loop.plans.race)
+            most_s = max(LEAST_LAUNCH_S, until_s - loop.journal.elapsed_s)
+            loop.bench.launch(point, "ablate", block, loop.plans.race, most_s=most_s)
 
 
 def _last_block(loop: Loop) -> int:
