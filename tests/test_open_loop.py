@@ -137,6 +137,11 @@ def test_where_no_rate_keeps_the_limits_none_is_given() -> None:
     assert highest_rate(lambda rate: False, 100.0) is None
 
 
+def test_what_keeps_any_rate_is_told_four_times_its_capacity_at_most() -> None:
+    assert highest_rate(lambda rate: rate <= 400.0, 100.0) == 400.0
+    assert highest_rate(lambda rate: True, 100.0) == 400.0
+
+
 def test_a_launch_finds_the_rate_itself() -> None:
     """Evenly spaced arrivals at a server of 10 ms: up to 100 per second nobody waits, above that the queue grows."""
     load = Load(arrivals="constant", limits=((99.0, 0.015),))

@@ -23,14 +23,14 @@ def highest_rate(keeps: Callable[[float], bool], capacity_per_s: float, within: 
     None where it never said yes down to a 64th of the capacity; never above four times it. Probes go up or down from
     70 % of the capacity by a growing factor until a yes and a no enclose the answer, then halve the gap on a log scale.
     """
-    rate, step, least = _FIRST * capacity_per_s, _STEP, capacity_per_s / _FURTHEST
+    rate, step, least, most = _FIRST * capacity_per_s, _STEP, capacity_per_s / _FURTHEST, _MOST * capacity_per_s
     yes, no = (rate, None) if keeps(rate) else (None, rate)
     while yes is None or no is None:
         if no is not None and rate <= least:
             return None
-        if yes is not None and rate > _MOST * capacity_per_s:
+        if yes is not None and rate >= most:
             return yes
-        rate = rate * step if no is None else max(least, rate / step)
+        rate = min(most, rate * step) if no is None else max(least, rate / step)
         if keeps(rate):
             yes = rate
         else:
