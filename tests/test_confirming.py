@@ -9,6 +9,12 @@ from infertune.build.cache import ArtifactCache
 from infertune.core.answer import answer
 from infertune.core.records import Job, MeasureJob, Measurement, RawNs, Reply
 from infertune.core.space import Point
+from infertune.search import find_ending, find_strategy
+from infertune.study.bench import Bench
+from infertune.study.calm import Calm
+from infertune.study.journal import Journal
+from infertune.study.loop import Loop
+from infertune.study.question import ask
 from infertune.study.tuning import run
 from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor
@@ -69,3 +75,32 @@ def test_a_leader_that_takes_too_long_to_race_is_confirmed_where_no_other_comes_
     run(asked(candidates(len(speeds)), 1), store, executor, clock, ArtifactCache(tmp_path), budget_s=300.0)
     found = answer(list(store.entries()))
     assert found.confirmed and found.winner is not None and found.winner["variant"] == 0
+
+
+def a_loop(lab: Laboratory, budget_s: float) -> Loop:
+    setting, journal = lab.setting(), Journal(lab.store, lab.clock)
+    ask(journal, setting)
+    return Loop(
+        setting=setting,
+        journal=journal,
+        bench=Bench(setting, journal, lab.executor, lab.cache, lab.clock),
+        strategy=find_strategy("grid"),
+        ending=find_ending("grid"),
+        clock=lab.clock,
+        budget_s=budget_s,
+        max_trials=None,
+        stop=lambda: False,
+        on_phase=lambda phase, detail: None,
+        calm=Calm(glance=None, journal=journal, clock=lab.clock, stop=lambda: False, on_phase=lambda *told: None),
+    )
+
+
+def test_no_time_is_kept_back_for_baselines_with_wrong_outputs(tmp_path: Path) -> None:
+    """All three of OpenVINO's have the same arithmetic, so one check tells of them all."""
+    loop = a_loop(Laboratory(tmp_path, error=lambda point: 3.0 * (point.target == "openvino")), 900.0)
+    plain, preset, *_ = loop.baselines()
+    before = loop.confirm_reserve_s([])
+    assert loop.bench.check(preset).value < loop.setting.goal.fidelity_floor
+    assert loop.rivals() == [plain]
+    assert loop.confirm_reserve_s([]) - loop.check_s() < before / 2
+    assert len(loop.baselines()) == 4

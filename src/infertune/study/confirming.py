@@ -63,7 +63,7 @@ def _confirm(loop: Loop, raced: Raced, why: str) -> list[Point]:
     clearly not the best one, or far behind the winner, leave after the least number of blocks.
     """
     finalists = _open(loop, raced, why)
-    points = list(dict.fromkeys([*finalists, *_rivals(loop)]))
+    points = list(dict.fromkeys([*finalists, *loop.rivals()]))
     if not points:
         return finalists
     first = _next_block(_fresh(loop))
@@ -106,11 +106,6 @@ def _open(loop: Loop, raced: Raced, why: str) -> list[Point]:
     others = tuple(p for p in ties if p not in faithful)
     loop.journal.append(Decided(finalists=tuple(faithful or finalists), why=why, ties=others))
     return faithful
-
-
-def _rivals(loop: Loop) -> list[Point]:
-    """The baselines that may be recommended: a launch of one with wrong outputs would decide nothing."""
-    return [baseline for baseline in loop.baselines() if loop.faithful(baseline)]
 
 
 def _is_right(loop: Loop, point: Point) -> bool:
@@ -173,7 +168,7 @@ def _doubtful(loop: Loop, finalists: Sequence[Point]) -> bool:
     in more than the 5 % of cases that are promised (measured: 5.5 % of 200 comparisons against 4 %).
     """
     terms = loop.terms()
-    ours, theirs = (_samples(loop, points) for points in (finalists, _rivals(loop)))
+    ours, theirs = (_samples(loop, points) for points in (finalists, loop.rivals()))
     best = verdict.rival(terms, theirs)
     return best is not None and any(_hidden(verdict.ratio(terms.goal, s, best)) for s in ours if s.runs)
 

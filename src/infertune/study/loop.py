@@ -92,6 +92,10 @@ class Loop:
     def baselines(self) -> list[Point]:
         return [b.point for space in self.setting.spaces for b in space.baselines]
 
+    def rivals(self) -> list[Point]:
+        """The baselines that may be recommended: a launch of one with wrong outputs would decide nothing."""
+        return [baseline for baseline in self.baselines() if self.faithful(baseline)]
+
     def launches(self, *purposes: Purpose) -> list[Launch]:
         """Those of these purposes, oldest first."""
         return [la for la in history.launches(self.journal.entries) if la.purpose in purposes]
@@ -354,17 +358,17 @@ class Loop:
     def confirm_reserve_s(self, leaders: Sequence[Point]) -> float:
         """Kept back for confirming the first of ``leaders`` (a baseline stands for it where there is none).
 
-        Beside it the baselines, and whom `planning.to_confirm` adds.
+        Beside it its rivals, and whom `planning.to_confirm` adds.
         """
-        points = dict.fromkeys([*leaders[:1], *self.baselines()])
+        points = dict.fromkeys([*leaders[:1], *self.rivals()])
         plan, costs = self.plans.confirm, self.costs()
         leader_s, *baselines_s = [costs.launch_s(p, plan) - plan.min_time_s for p in points] or [_FIRST_GUESS_S]
         asked = planning.to_confirm(self.setting.goal, leader_s, baselines_s)
         return planning.confirm_reserve_s(self.budget_s, asked, plan) + self.check_s()
 
     def confirmable(self, points: Sequence[Point]) -> bool:
-        """Whether these can be launched often enough beside the baselines before the budget ends."""
-        beside = [*points, *(b for b in self.baselines() if b not in points)]
+        """Whether these can be launched often enough beside their rivals before the budget ends."""
+        beside = [*points, *(b for b in self.rivals() if b not in points)]
         until = self.budget_s + planning.OVERTIME_S - self.check_s()
         return self.affordable(beside, self.plans.confirm, until, times=planning.LEAST_BLOCKS)
 
