@@ -196,3 +196,79 @@ def test_a_tap_of_a_depthwise_convolution_costs_no_less_than_one_of_a_pooling() 
     alone = Setting(cores=1, batch=4, instances=1)
     times = [predict(work, CARDS["standard"], alone).service_ns for work in (pooled, folded)]
     assert times[0] <= times[1] <= 1.1 * times[0]
+
+
+def _after_conv(nodes: list[onnx.NodeProto], channels: int, size: int, **weights: tuple[int, ...]) -> Workload:
+    """What ``nodes`` make of the picture x that a convolution of as many channels makes."""
+    conv = helper.make_node("Conv", ["given", "kernel"], ["x"])
+    kernel = {"kernel": (channels, 32, 1, 1)}
+    return _graph([conv, *nodes], {"given": (1, 32, size, size)}, {**kernel, **weights})
+
+
+def test_vector_work_on_pictures_is_that_of_whole_blocks() -> None:
+    """Pictures lie in blocks of 8 x 4 positions by 32 channels; all of a block is worked on and kept."""
+    found = _after_conv([helper.make_node("Relu", ["x"], ["y"])], 24, 7)
+    assert [op.elements for op in found.ops if op.kind == "elementwise"] == [64 * 32]
+    assert found.peak_bytes == 2 * 64 * (32 + 32) - 2 * 64 * 32
+    assert convolution((7, 7), 40, 40, 9, groups=40).elements == 64 * 64 * 9
+    assert convolution((14, 14), 64, 64, 9, groups=64).elements == 256 * 64 * 9
+
+
+def test_rows_of_tokens_made_of_a_picture_are_not_padded_as_one() -> None:
+    shape = helper.make_tensor("shape", TensorProto.INT64, (3,), [1, 24, 49])
+    nodes = [
+        helper.make_node("Constant", [], ["s"], value=shape),
+        helper.make_node("Reshape", ["x", "s"], ["r"]),
+        helper.make_node("Relu", ["r"], ["y"]),
+    ]
+    found = _after_conv(nodes, 24, 7)
+    assert [op.elements for op in found.ops if op.kind == "elementwise"] == [24 * 49]
+
+
+def test_only_a_first_layer_is_unrolled_over_its_window() -> None:
+    assert convolution((112, 112), 3, 32, 9).padded_macs == 112 * 112 * 32 * 32
+    assert convolution((112, 112), 16, 32, 9).padded_macs == 112 * 112 * 32 * 32 * 9
+
+
+def test_a_product_with_its_own_sigmoid_is_one_pass_in_place() -> None:
+    gate = [helper.make_node("Sigmoid", ["x"], ["s"]), helper.make_node("Mul", ["x", "s"], ["y"])]
+    found = _after_conv(gate, 32, 32)
+    one = 2 * 32 * 32 * 32
+    curve, last = (next(op for op in found.ops if op.kind == kind) for kind in ("erf", "elementwise"))
+    assert curve.live_bytes == last.live_bytes == one
+    assert curve.in_bytes + last.in_bytes == one
+    read_again = _after_conv([*gate, helper.make_node("Add", ["y", "s"], ["z"])], 32, 32)
+    assert read_again.peak_bytes > found.peak_bytes
+
+
+@pytest.mark.parametrize(("folded", "passes"), [(True, 0), (False, 1)])
+def test_a_normalisation_is_free_only_where_it_folds_into_a_convolution(folded: bool, passes: int) -> None:
+    factors = dict.fromkeys(("a", "b", "c", "d"), (64,))
+    first = [] if folded else [helper.make_node("Concat", ["x", "x"], ["both"], axis=1)]
+    node = helper.make_node("BatchNormalization", ["x" if folded else "both", *factors], ["y"])
+    found = _after_conv([*first, node], 64 if folded else 32, 8, **factors)
+    assert count(found, "elementwise") == passes
+
+
+@pytest.mark.parametrize(
+    ("node", "dims"),
+    [
+        (helper.make_node("Transpose", ["x"], ["y"], perm=[1, 0, 2]), (1, 50, 64)),
+        (helper.make_node("Transpose", ["x"], ["y"], perm=[1, 0, 2]), (4, 50, 64)),
+        (helper.make_node("Gather", ["x", "one"], ["y"], axis=1), (1, 3, 64)),
+    ],
+)
+def test_moves_that_leave_elements_where_they_are_cost_nothing(node: onnx.NodeProto, dims: tuple[int, ...]) -> None:
+    assert _graph([node], {"x": dims}, {"one": ()}).ops == ()
+
+
+def test_a_transpose_of_the_elements_of_a_sample_costs_a_move() -> None:
+    node = helper.make_node("Transpose", ["x"], ["y"], perm=[0, 2, 1])
+    assert count(_graph([node], {"x": (4, 50, 64)}, {}), "move") == 1
+
+
+@pytest.mark.parametrize(("channels", "moved"), [(128, 0), (116, 64 * 128)])
+def test_pieces_of_whole_blocks_of_channels_are_views(channels: int, moved: int) -> None:
+    found = _after_conv([helper.make_node("Split", ["x"], ["y", "z"], axis=1)], channels, 8)
+    told = sum(op.elements for op in found.ops if op.kind == "move")
+    assert told == moved

@@ -16,7 +16,7 @@ from infertune.targets.qaic.sim.card import CARDS
 from infertune.targets.qaic.sim.encoders import EncoderShape, Head, encoder_workload
 from infertune.targets.qaic.sim.setting import Setting
 from infertune.targets.qaic.sim.sheet import Point
-from infertune.targets.qaic.sim.workload import Op, Workload, convolution, dense, merged, staged, vector
+from infertune.targets.qaic.sim.workload import Op, Workload, blocked, convolution, dense, merged, staged, vector
 
 BASE = EncoderShape(layers=12, hidden=768, heads=12, intermediate=3072)
 LARGE = EncoderShape(layers=24, hidden=1024, heads=16, intermediate=4096)
@@ -150,34 +150,35 @@ def encoder_row(row: dict[str, str]) -> Row:
 def resnet50_workload() -> Workload:
     """ResNet-50 "v1.5" at 224 x 224 with batch normalisation folded, each rectifier and sum an operator of its own."""
     stem = convolution((112, 112), 3, 64, 49, in_positions=224 * 224)
-    first = 2 * 112 * 112 * 64
+    first = 2 * blocked((64, 112, 112))
     ops = [replace(stem, live_bytes=first + 2 * 3 * 224 * 224)]
-    ops.append(vector("elementwise", 112 * 112 * 64, live_bytes=first))
-    ops.append(vector("pool", 9 * 56 * 56 * 64, live_bytes=first * 5 // 4))
+    ops.append(vector("elementwise", first // 2, live_bytes=first))
+    ops.append(vector("pool", 9 * blocked((64, 56, 56)), live_bytes=first * 5 // 4))
     wide = 64
     for narrow, blocks, size in ((64, 3, 56), (128, 4, 28), (256, 6, 14), (512, 3, 7)):
         for block in range(blocks):
             before = size * 2 if block == 0 and narrow > 64 else size
             ops += _bottleneck(wide, narrow, before, size)
             wide = 4 * narrow
-    ops += [vector("pool", 49 * 2048), dense(1, 2048, 1000)]
+    ops += [vector("pool", blocked((2048, 7, 7))), dense(1, 2048, 1000)]
     return Workload(name="resnet50", ops=merged(staged(ops)), input_bytes=4 * 3 * 224 * 224, output_bytes=4000)
 
 
 def _bottleneck(wide: int, narrow: int, before: int, size: int) -> list[Op]:
-    given, squeezed, made = 2 * before**2 * wide, 2 * size**2 * narrow, 2 * size**2 * 4 * narrow
+    given, early = blocked((wide, before, before)), blocked((narrow, before, before))
+    squeezed, made = blocked((narrow, size, size)), blocked((4 * narrow, size, size))
     joined = [] if wide == 4 * narrow else [convolution((size, size), wide, 4 * narrow, 1, in_positions=before**2)]
     return [
-        replace(convolution((before, before), wide, narrow, 1), live_bytes=given + 2 * before**2 * narrow),
-        vector("elementwise", before * before * narrow, live_bytes=given + 2 * before**2 * narrow),
+        replace(convolution((before, before), wide, narrow, 1), live_bytes=2 * (given + early)),
+        vector("elementwise", early, live_bytes=2 * (given + early)),
         replace(
             convolution((size, size), narrow, narrow, 9, in_positions=before**2),
-            live_bytes=given + squeezed + 2 * before**2 * narrow,
+            live_bytes=2 * (given + squeezed + early),
         ),
-        vector("elementwise", size * size * narrow, live_bytes=given + squeezed),
-        replace(convolution((size, size), narrow, 4 * narrow, 1), live_bytes=given + squeezed + made),
-        *(replace(op, live_bytes=given + 2 * made) for op in joined),
-        vector("elementwise", 2 * size * size * 4 * narrow, live_bytes=2 * made),
+        vector("elementwise", squeezed, live_bytes=2 * (given + squeezed)),
+        replace(convolution((size, size), narrow, 4 * narrow, 1), live_bytes=2 * (given + squeezed + made)),
+        *(replace(op, live_bytes=2 * (given + 2 * made)) for op in joined),
+        vector("elementwise", 2 * made, live_bytes=4 * made),
     ]
 
 

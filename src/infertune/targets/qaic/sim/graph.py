@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from infertune.prepare.facts import Fact
 from infertune.prepare.load import read_ports
 from infertune.prepare.symbols import name_dims
 from infertune.prepare.trace import Step, trace
-from infertune.targets.qaic.sim.graph_ops import SAME_PLACE, Seen, ops_of
+from infertune.targets.qaic.sim.graph_ops import BLOCKED, SAME_PLACE, UNBLOCKED, Seen, elements, is_view, ops_of
 from infertune.targets.qaic.sim.workload import FP16_BYTES, Op, Workload, merged, staged
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 VIEWS = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 BIASED = frozenset({"MatMul", "Conv", "Gemm", "FusedMatMul"})
+GATES = frozenset({"HardSigmoid", "Sigmoid"})
 _DTYPE_BYTES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 
 
@@ -100,7 +103,9 @@ def _bytes(facts: Iterable[Fact]) -> int:
 class _Walk:
     """Goes through the steps of a graph in order, keeping account of the activations that are still needed.
 
-    ``root`` names what a view is a view of; a sum with a bias is one of the product that it starts.
+    ``root`` names what a view is a view of; a sum with a bias is one of the product that it starts, and a normalisation
+    with fixed factors one of the convolution that it is folded into. ``pictures`` lie in blocks. ``gates``: steps that
+    are computed with the product (x times a sigmoid of x) that alone reads them.
     """
 
     batch: int
@@ -108,6 +113,8 @@ class _Walk:
     constants: set[str]
     live: dict[str, int] = field(default_factory=dict)
     root: dict[str, str] = field(default_factory=dict)
+    pictures: set[str] = field(default_factory=set)
+    gates: dict[str, Step] = field(default_factory=dict)
 
     def ops(self, steps: Sequence[Step]) -> list[Op]:
         worked = [step for step in self._runtime(steps) if not self._is_view(step)]
@@ -124,16 +131,39 @@ class _Walk:
         """What is left for the card: no small values and nothing made of weights only; views are named on the way."""
         left: list[Step] = []
         maker: dict[str, str] = {}
+        gates = self._gates(steps)
         for step in steps:
             if self._is_constant(step):
                 self.constants.update(step.node.output)
                 continue
             left.append(step)
+            self._look_at(step)
             maker.update(dict.fromkeys(step.node.output, step.node.op_type))
-            seen = self._seen_through(step, maker)
+            seen = step.node.input[0] if step.node.output[0] in gates else self._seen_through(step, maker)
             if seen is not None:
-                self.root[step.node.output[0]] = self._origin(seen)
+                self.root.update(dict.fromkeys(step.node.output, self._origin(seen)))
         return left
+
+    def _gates(self, steps: Sequence[Step]) -> set[str]:
+        """Names of sigmoids of x that nothing but a product with x reads; `gates` has the steps by that product."""
+        made = {step.node.output[0]: step for step in steps if step.node.op_type in GATES}
+        readers = Counter(name for step in steps for name in step.node.input)
+        readers.update(self.outputs)
+        found: set[str] = set()
+        for step in steps:
+            for name, other in itertools.permutations(step.node.input) if step.node.op_type == "Mul" else ():
+                if name in made and made[name].node.input[0] == other and readers[name] == 1:
+                    self.gates[step.node.output[0]] = made[name]
+                    found.add(name)
+        return found
+
+    def _look_at(self, step: Step) -> None:
+        """Whether what it makes are pictures."""
+        kind = step.node.op_type
+        read = kind not in UNBLOCKED and any(name in self.pictures for name in step.node.input)
+        for name, fact in zip(step.node.output, step.outputs, strict=False):
+            if len(fact.dims or ()) > 2 and (read or kind in BLOCKED):
+                self.pictures.add(name)
 
     def _is_constant(self, step: Step) -> bool:
         if step.outputs and all(fact.value is not None for fact in step.outputs):
@@ -143,6 +173,10 @@ class _Walk:
     def _seen_through(self, step: Step, maker: Mapping[str, str]) -> str | None:
         """The input that the output is a view of, if it is one."""
         if step.node.op_type in VIEWS and step.node.input:
+            return str(step.node.input[0])
+        if is_view(self._seen(step)):
+            return str(step.node.input[0])
+        if step.node.op_type == "BatchNormalization" and maker.get(step.node.input[0]) in BIASED:
             return str(step.node.input[0])
         if step.node.op_type != "Add":
             return None
@@ -167,12 +201,25 @@ class _Walk:
         return {**reads, **{self._origin(name): len(worked) for name in self.outputs}}
 
     def _node(self, step: Step) -> list[Op]:
-        flags = tuple(name in self.constants for name in step.node.input)
-        ops = ops_of(Seen(step=step, constant=flags, batch=self.batch))
+        gate = self.gates.get(step.node.output[0])
+        ops = [*(ops_of(self._seen(gate)) if gate else ()), *ops_of(self._seen(step))]
         reads = sum(self.live.get(name, 0) for name in {self._origin(n) for n in step.node.input})
         self._keep(step)
         made = sum(self.live[name] for name in step.node.output)
-        return [replace(op, in_bytes=reads, out_bytes=made, live_bytes=self._needed(op, step, reads)) for op in ops]
+        moved = [(reads, made), *((0, 0) for _ in ops[1:])]  # once, however many parts the operator has
+        return [
+            replace(op, in_bytes=given, out_bytes=out, live_bytes=self._needed(op, step, reads))
+            for op, (given, out) in zip(ops, moved, strict=False)
+        ]
+
+    def _seen(self, step: Step) -> Seen:
+        return Seen(
+            step=step,
+            constant=tuple(name in self.constants for name in step.node.input),
+            batch=self.batch,
+            reads_picture=bool(step.node.input) and step.node.input[0] in self.pictures,
+            makes_picture=step.node.output[0] in self.pictures,
+        )
 
     def _needed(self, op: Op, step: Step, reads: int) -> int:
         """Everything alive; an operator that works in place needs no second copy of what it reads."""
@@ -182,7 +229,7 @@ class _Walk:
 
     def _keep(self, step: Step) -> None:
         for name, fact in zip(step.node.output, step.outputs, strict=False):
-            self.live[name] = FP16_BYTES * (fact.elements or 0) // self.batch
+            self.live[name] = FP16_BYTES * elements(fact, self.batch, picture=name in self.pictures)
 
     def _bodies(self, step: Step) -> list[Op]:
         """The costliest body of an If, Loop or Scan, as often as it runs (once where that is not known)."""

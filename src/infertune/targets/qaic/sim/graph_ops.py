@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from infertune.prepare.arithmetic import count_steps
+from infertune.prepare.facts import Fact
 from infertune.prepare.trace import Step
 from infertune.targets.qaic.sim.encoders import NORM_PASSES
-from infertune.targets.qaic.sim.workload import Kind, Op, convolution, dense, product, vector
+from infertune.targets.qaic.sim.workload import TILE, Kind, Op, blocked, convolution, dense, product, vector
 
 EXP, RECIPROCAL, LOG = 8, 4, 10
 """Vector instructions per element: reducing the range, a polynomial and a scaling; an estimate and its refinement."""
@@ -29,11 +30,17 @@ GELU_PASSES = 4
 
 FREE = frozenset(
     {
-        "BatchNormalization", "Cast", "CastLike", "Constant", "ConstantOfShape", "Dropout", "Flatten", "Identity",
+        "Cast", "CastLike", "Constant", "ConstantOfShape", "Dropout", "Flatten", "Identity",
         "Range", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze",
     }
 )  # fmt: skip
-"""Operators that compilers resolve ahead, fold into their neighbours, or make a view of."""
+"""Operators that compilers resolve ahead or make a view of."""
+
+BLOCKED = frozenset({"AveragePool", "Conv", "ConvTranspose", "FusedConv", "GlobalAveragePool", "GlobalMaxPool",
+                     "MaxPool", "QLinearConv", "ConvInteger"})  # fmt: skip
+"""Makers of pictures; others make one of a picture that they read."""
+UNBLOCKED = frozenset({"Flatten", "Gather", "Gemm", "MatMul", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze"})
+"""What makes rows of tokens, or a list, of a picture."""
 
 SAME_PLACE = frozenset({"elementwise", "erf", "softmax"})
 """Kinds that may write their output over an input that nobody reads again."""
@@ -41,21 +48,24 @@ SAME_PLACE = frozenset({"elementwise", "erf", "softmax"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A step of the graph: which of its inputs are weights, and the samples it computes."""
+    """A step of the graph: which of its inputs are weights, and the samples it computes. Pictures
+    lie in blocks of positions and channels, padding included."""
 
     step: Step
     constant: tuple[bool, ...]
     batch: int
+    reads_picture: bool = False
+    makes_picture: bool = False
 
     def size(self, place: int) -> int:
         """Elements of an input per sample."""
-        return max(1, self.step.input(place).elements or 0) // self.batch or 1
+        return elements(self.step.input(place), self.batch, picture=self.reads_picture) or 1
 
     @property
     def made(self) -> int:
         """Elements of the first output per sample."""
         outputs = self.step.outputs
-        return (outputs[0].elements or 0) // self.batch if outputs else 0
+        return elements(outputs[0], self.batch, picture=self.makes_picture) if outputs else 0
 
     def dims(self, place: int) -> tuple[int, ...]:
         return _known(self.step.input(place).dims)
@@ -63,6 +73,13 @@ class Seen:
     @property
     def out(self) -> tuple[int, ...]:
         return _known(self.step.outputs[0].dims)
+
+
+def elements(fact: Fact, batch: int, *, picture: bool) -> int:
+    """Per sample, as they lie on the card."""
+    if picture and fact.elements:
+        return blocked(_known(fact.dims)[1:]) * _known(fact.dims)[0] // batch
+    return (fact.elements or 0) // batch
 
 
 def _known(dims: tuple[int | None, ...] | None) -> tuple[int, ...]:
@@ -77,6 +94,28 @@ def ops_of(seen: Seen) -> list[Op]:
     if seen.step.node.op_type in FREE or not seen.made:
         return []
     return RULES.get(seen.step.node.op_type, _elementwise)(seen)
+
+
+def is_view(seen: Seen) -> bool:
+    """Moves that move nothing: the same elements in the same order, one index along the first axis, and pieces of
+    whole blocks of channels."""
+    kind, given, attributes = seen.step.node.op_type, seen.dims(0), seen.step.attributes
+    if kind in ("Expand", "Pad", "Resize", "Slice", "Tile", "Upsample") and seen.out == given:
+        return True
+    if kind == "Transpose":
+        order = attributes.get("perm") or range(len(given))[::-1]
+        samples = given.index(seen.batch) if seen.batch in given else -1  # in whatever order, they are as near
+        moved = [axis for axis in order if given[axis] > 1 and axis != samples]
+        return moved == sorted(moved)
+    if kind == "Gather" and seen.step.input(1).dims == ():
+        return math.prod(given[: int(attributes.get("axis") or 0)]) == 1
+    return kind in ("Slice", "Split") and seen.makes_picture and _in_whole_blocks(seen)
+
+
+def _in_whole_blocks(seen: Seen) -> bool:
+    parts = [seen.dims(0), *(_known(fact.dims) for fact in seen.step.outputs)]
+    same = all(part[:1] + part[2:] == parts[0][:1] + parts[0][2:] for part in parts)
+    return same and all(part[1] % TILE == 0 for part in parts)
 
 
 def _elementwise(seen: Seen) -> list[Op]:
@@ -158,7 +197,8 @@ def _pool(seen: Seen) -> list[Op]:
 
 def _reduce(seen: Seen) -> list[Op]:
     """A mean over the positions of a picture is a pooling; along the last axis it is a pass of a normalisation."""
-    pooled = len(seen.dims(0)) == 4 and seen.made * 4 <= seen.size(0) and seen.dims(0)[2:] != seen.out[2:]
+    given, out = seen.dims(0), seen.out
+    pooled = len(given) == 4 and math.prod(out) * 4 <= math.prod(given) and given[2:] != out[2:]
     return [vector("pool" if pooled else "elementwise", seen.size(0))]
 
 
@@ -185,7 +225,7 @@ def _gelu(seen: Seen) -> list[Op]:
 
 _MOVES = (
     "Concat", "DepthToSpace", "Expand", "GatherElements", "GatherND", "Pad", "Resize", "ScatterElements", "ScatterND",
-    "Slice", "SpaceToDepth", "Split", "Tile", "Transpose", "Upsample",
+    "Slice", "SpaceToDepth", "Tile", "Transpose", "Upsample",
 )  # fmt: skip
 _NORMS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization", "RMSNormalization",
           "SimplifiedLayerNormalization")  # fmt: skip
@@ -216,6 +256,7 @@ RULES: dict[str, Rule] = {
     "MaxPool": _pool,
     "AveragePool": _pool,
     "LpPool": _pool,
+    "Split": _over_inputs("move"),
     "GlobalAveragePool": _over_inputs("pool"),
     "GlobalMaxPool": _over_inputs("pool"),
     "Gather": _gather,

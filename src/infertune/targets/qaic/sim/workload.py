@@ -20,6 +20,8 @@ BLOCK_ROWS = 32
 TILE = 32
 PATCH = (8, 4)  # height and width of the 32 positions that one fp16 activation block of 32 channels holds
 FP16_BYTES = 2
+COLOURS = 4
+"""Channels up to which the first layer of a picture is taken to be one."""
 
 
 def padded(size: int, unit: int) -> int:
@@ -139,14 +141,21 @@ def position_blocks(spatial: tuple[int, ...]) -> int:
     return math.prod(outer) * padded(height, PATCH[0]) * padded(width, PATCH[1]) // BLOCK_ROWS
 
 
+def blocked(picture: tuple[int, ...]) -> int:
+    """Elements that a picture (channels, then positions) takes in blocks of 32 positions by 32 channels."""
+    channels, *spatial = picture
+    return padded(channels, TILE) * position_blocks(tuple(spatial)) * BLOCK_ROWS
+
+
 def convolution(
     spatial: tuple[int, ...], inputs: int, outputs: int, window: int, *, groups: int = 1, in_positions: int = 0
 ) -> Op:
     """A convolution to ``spatial`` output positions; ``window`` is the number of taps.
 
-    With one input channel per group there is nothing to reduce in the tensor unit: ``depthwise``, taps x elements.
-    A first layer of few channels is unrolled over its window before padding, as compilers do; narrow groups are packed
-    side by side into one product of tile width, zeros between them.
+    With one input channel per group there is nothing to reduce in the tensor unit: ``depthwise``, taps x elements of
+    whole blocks. A first layer (``COLOURS`` channels at most) is unrolled over its window before padding, as compilers
+    do: it comes in the host's layout and is laid anew anyway; other inputs lie in blocks of 32 channels, however few
+    are used. Narrow groups are packed side by side into one product of tile width, zeros between them.
     """
     positions = math.prod(spatial)
     per_group, wide = inputs // groups, outputs // groups
@@ -157,11 +166,11 @@ def convolution(
         "out_bytes": FP16_BYTES * positions * outputs,
     }
     if per_group == 1 and groups > 1:
-        taps = positions * outputs * window
+        taps = blocked((outputs, *spatial)) * window
         return Op(kind="depthwise", blocks=position_blocks(spatial), wide=outputs, elements=taps, **sizes)
     packed = min(groups, -(-TILE // max(per_group, wide)))
     groups, per_group, wide = -(-groups // packed), per_group * packed, wide * packed
-    unrolled = per_group < TILE
+    unrolled = inputs <= COLOURS
     deep = padded(per_group * window, TILE) if unrolled else padded(per_group, TILE) * window
     return Op(kind="conv", groups=groups, blocks=position_blocks(spatial), wide=wide, deep=deep, **sizes)
 
