@@ -348,3 +348,14 @@ def test_convolutions_take_longer_to_compile_than_products() -> None:
     found = [compile_seconds(work, Setting(cores=5, batch=1, mos=2, ols=1)) for work in (net, plain)]
     assert found[0] == pytest.approx(61, rel=0.15)
     assert found[0] > 5 * found[1]
+
+
+@given(points())
+def test_starting_operators_takes_the_cores_clock(setting: Setting) -> None:
+    """Starts and waits are instructions of the cores: at half the clock they take twice as long."""
+
+    def syncing(mhz: float) -> float:
+        sheet = sheet_of([Point(workload=BERT, card=replace(STANDARD, capped_mhz=mhz), setting=setting)])
+        return float(device_time(replace(sheet, passes=None), fitted()).syncing[0])
+
+    assert syncing(300.0) == pytest.approx(2 * syncing(600.0))

@@ -1,7 +1,8 @@
 """Time of one request on the card: computing per operator, reading weights per stage, sharing memory and clock.
 
 core    = matrix and vector time of the busiest core, less what overlap splitting hides, at the present clock
-solo    = sum over stages of (core + sync, reading) combined: reading hides behind computing only within a stage
+solo    = sum over stages of (core + sync, reading) combined: reading hides behind computing only within a stage;
+          starting operators takes the same clock
 device  = the same with the memory bus shared by all instances
 request = one pass over its samples, or equal passes over some of them, each with all of that
 """
@@ -75,7 +76,7 @@ def _one_pass(sheet: Sheet, k: Constants) -> DeviceTime:
     crowd = read * (rows["instances"] / bus)[:, None]
 
     def at(clock: Array) -> tuple[Array, Array]:
-        solo = both(core / (clock * rows["speed"])[:, None] + sync, reading, k.hiding)
+        solo = both((core + sync) / (clock * rows["speed"])[:, None], reading, k.hiding)
         return solo, both(solo, crowd, k.sharing)
 
     clock = np.minimum(rows["boost"], rows["cap"])
@@ -89,7 +90,7 @@ def _one_pass(sheet: Sheet, k: Constants) -> DeviceTime:
         device=shared.sum(1),
         solo=solo.sum(1),
         computing=core.sum(1) / (clock * rows["speed"]),
-        syncing=sync.sum(1),
+        syncing=sync.sum(1) / (clock * rows["speed"]),
         reading=reading.sum(1),
         read_bytes=read.sum(1),
         clock=clock,
