@@ -1,0 +1,78 @@
+"""How true it is what `auto` says when it ends, that something over 2 % better was left: `python bench/chance.py`.
+
+After 12 and 20 trials, and where the search ended (or at 40): the chance that is told, in the mean over runs, and the
+share of the runs that truly had left something over 2 % better than the trial that the model believes best.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+from landscapes import made_up, recorded, simulated
+from search import MADE_UP, chosen
+
+from infertune.search import auto
+from infertune.search.auto import WORTHWHILE
+from infertune.search.parts.catalogue import catalogue
+from infertune.search.parts.evidence import read
+from infertune.search.parts.features import encoded
+from infertune.search.parts.known import known
+from infertune.search.parts.remaining import chance_of_better
+from infertune.search.replay.landscape import play
+from infertune.search.replay.recording import Recording
+
+AFTER, MOST = (12, 20), 40
+END = "the end"
+ASKED = 4_000
+"""Points asked about in larger spaces, the best one among them."""
+
+
+def cases(wanted: list[str], seeds: int) -> Iterator[tuple[Recording, int]]:
+    for name, found in (*recorded(), *simulated()):
+        if chosen(name, wanted):
+            yield from ((found, seed) for seed in range(seeds))
+    for units in MADE_UP:
+        if chosen(f"made-up-{units}-cpus", wanted):
+            yield from ((made_up(units, seed), seed) for seed in range(seeds))
+
+
+def told(case: Recording, seed: int, noise: float) -> Iterator[tuple[str, float, bool]]:
+    """(after how many trials, the chance that is told, whether it is true)."""
+    landscape, goal = case.landscape, case.goal
+    scores = {p: score for p in landscape.points() if (score := landscape.score(p, goal)) is not None}
+    everything = catalogue(landscape.spaces)
+    played = play(auto.propose, landscape, goal, seed=seed, trials=MOST, noise=noise)
+    for count in (*(n for n in AFTER if n < len(played)), len(played)):
+        trials = known(everything, read(played[:count], goal), goal)
+        tried = {trial.point for trial in played[:count]}
+        left = sorted((p for p in scores if p not in tried), key=lambda point: -scores[point])
+        leader = trials.leader()
+        if leader is None or not left:
+            continue
+        drawn = np.random.default_rng(seed).permutation(len(left))[:ASKED]
+        places = everything.places([left[row] for row in sorted({0, *drawn.tolist()})])
+        chance = chance_of_better(trials, encoded(everything)[places], np.log1p(WORTHWHILE))
+        better = scores[left[0]] > scores[trials.evidence[leader].point] + np.log1p(WORTHWHILE)
+        yield (END if count == len(played) else f"{count} trials"), chance, better
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--noise", type=float, default=0.03)
+    asked = parser.parse_args()
+    print(f"{asked.seeds} seeds, {100 * asked.noise:g} % noise")
+    found: dict[str, list[tuple[float, bool]]] = {}
+    for case, seed in cases(asked.names, asked.seeds):
+        for when, chance, better in told(case, seed, asked.noise):
+            found.setdefault(when, []).append((chance, better))
+    for when, every in found.items():
+        chance, better = np.mean(every, axis=0)
+        print(f"{when:10} {len(every):3} runs: told {chance:6.1%}, true in {better:6.1%}")
+
+
+if __name__ == "__main__":
+    main()
