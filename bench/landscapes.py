@@ -20,8 +20,8 @@ SHARED = HERE.parents[1] / "shared/data/landscapes"
 KNOBS = {"memory": "benchmark", "policy": "topology", "cores": "intraop_threads", "batch": "batch_size"}
 
 
-def others(path: Path) -> Recording:
-    """A CSV measured by others: throughput as it is, latency (mean, ms) for a latency goal."""
+def others(path: Path, table: str | None = None) -> Recording:
+    """A CSV measured by others: throughput as it is, latency (mean, ms) for a latency goal. ``table``: its text."""
     latency = path.stem.endswith("latency")
     told = {
         "title": path.stem,
@@ -32,7 +32,7 @@ def others(path: Path) -> Recording:
         else {"throughput": {"column": "throughput"}},
         "ignored": ["latency(min)", "latency(max)"] if latency else [],
     }
-    return recording(path.stem, path.read_text(), json.dumps(told))
+    return recording(path.stem, table or path.read_text(), json.dumps(told))
 
 
 def recorded() -> Iterator[tuple[str, Recording]]:

@@ -11,7 +11,7 @@ from infertune.core.goal import parse_goal
 from infertune.core.records import Launch, Trial
 from infertune.core.space import Point, Space
 from infertune.search import grid
-from infertune.study.warm import MOST, best_points, warm_points, warmed
+from infertune.study.warm import best_points, warm_points, warmed
 from infertune.testing.records import a_launch, a_measurement, recorded
 from infertune.testing.spaces import a_knob
 
@@ -27,13 +27,14 @@ def launched(point: Point, rate: float) -> Launch:
 def test_the_best_legal_points_come_over() -> None:
     foreign = Point.of("other", "d", {"batch": 1})
     events = [launched(point, 100.0 + i) for i, point in enumerate(POINTS)] + [launched(foreign, 900.0)]
-    assert best_points(recorded(events), GOAL, (SPACE,)) == tuple(reversed(POINTS))[:MOST]
+    assert best_points(recorded(events), GOAL, (SPACE,)) == (POINTS[-1],)
+    assert best_points(recorded(events), GOAL, (SPACE,), most=4) == tuple(reversed(POINTS))[:4]
 
 
 def test_points_within_the_limits_come_first() -> None:
     goal = parse_goal("max throughput, throughput < 103/s")
     events = [launched(point, 100.0 + i) for i, point in enumerate(POINTS)]
-    found = best_points(recorded(events), goal, (SPACE,))
+    found = best_points(recorded(events), goal, (SPACE,), most=4)
     assert found[:3] == (POINTS[2], POINTS[1], POINTS[0])
 
 

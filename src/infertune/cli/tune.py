@@ -25,7 +25,7 @@ def command(
     trials: Annotated[int | None, typer.Option(help="Try at most this many points.", min=1)] = None,
     strategy: Annotated[str, typer.Option(help="How points are chosen: auto, grid, random, ...")] = "auto",
     warm_start: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Try the best points of an earlier study first.")
+        Path | None, typer.Option(metavar="RUN", help="Try the best point of an earlier study first.")
     ] = None,
     inputs: Inputs = None,
     batch_symbol: BatchSymbol = None,

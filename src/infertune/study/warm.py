@@ -14,8 +14,9 @@ from infertune.core.seams import Strategy
 from infertune.core.space import Point, Space
 from infertune.store.sqlite import read_entries
 
-MOST = 4
-"""Points taken over: enough to be wrong about some, few enough to cost little when all are."""
+MOST = 1
+"""Points taken over per goal that is asked. Further ones resemble the first: where it helps they are not needed, and
+where it does not they cost a trial each (decision 0024)."""
 
 
 def warm_points(run: str | Path | None, goal: Goal, spaces: Sequence[Space]) -> tuple[Point, ...]:
@@ -26,10 +27,10 @@ def warm_points(run: str | Path | None, goal: Goal, spaces: Sequence[Space]) -> 
     return () if run is None else best_points(read_entries(Path(run)), goal, spaces)
 
 
-def best_points(entries: Sequence[Entry], goal: Goal, spaces: Sequence[Space]) -> tuple[Point, ...]:
-    """Best first by the median score of their launches; those within the limits before all others.
+def best_points(entries: Sequence[Entry], goal: Goal, spaces: Sequence[Space], most: int = MOST) -> tuple[Point, ...]:
+    """The ``most`` best by the median score of their launches, best first; those within the limits before all others.
 
-    The best at each level that a front is asked at have their turns with the best of the whole.
+    As many of each level that a front is asked at have their turns with the best of the whole.
     """
     found: dict[Point, list[Measurement]] = {}
     for launch in history.launches(entries):
@@ -37,10 +38,10 @@ def best_points(entries: Sequence[Entry], goal: Goal, spaces: Sequence[Space]) -
             found.setdefault(launch.point, []).append(launch.outcome)
     legal = [point for point in found if _legal(point, spaces)]
     ranked = [
-        sorted(legal, key=lambda point: _worth(point, found[point], asked), reverse=True)
+        sorted(legal, key=lambda point: _worth(point, found[point], asked), reverse=True)[:most]
         for asked in (goal, *goal.at_levels)
     ]
-    return tuple(dict.fromkeys(chain.from_iterable(zip(*ranked, strict=True))))[:MOST]
+    return tuple(dict.fromkeys(chain.from_iterable(zip(*ranked, strict=True))))
 
 
 def _worth(point: Point, launches: Sequence[Measurement], goal: Goal) -> tuple[float, float]:
