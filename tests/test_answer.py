@@ -13,7 +13,7 @@ from scipy.stats import binom
 from infertune.core.answer import answer
 from infertune.core.findings import Answer, Searched
 from infertune.core.history import confirmations, sample
-from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch
+from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch, Opened
 from infertune.core.space import Point
 from infertune.report.document import at_limit, baselines, measured, searched
 from infertune.study.hand_over import confirmed_launches
@@ -146,6 +146,21 @@ def test_an_interrupted_search_still_gives_the_best_so_far() -> None:
     assert all(rival.speedup is None for rival in found.rivals)
 
 
+def test_what_is_not_confirmed_says_what_to_do_next() -> None:
+    def ended(status: str, why: str, *flags: str) -> str:
+        asked, opened = opening(a_question())
+        assert isinstance(opened, Opened)
+        launch = a_launch(FAST, 200.0, flags=flags)
+        return said(answer(recorded([asked, replace(opened, noise="accept"), launch, Closed(status=status, why=why)])))
+
+    assert "likely optimistic; a larger --budget goes on and confirms" in ended("ok", "the time is spent")
+    told = ended("interrupted", "interrupted")
+    assert "interrupted; the same command goes on from here" in told and "--budget" not in told
+    assert "other programs disturbed" not in told
+    told = ended("ok", "", "foreign_cpu", "psi")
+    assert "other programs disturbed 1 of its 1 launch, which count because of --accept-noise" in told
+
+
 def test_a_killed_study_says_that_its_record_just_stops() -> None:
     found = answer(without_end(a_study({FAST: 200.0})))
     assert found.status == "interrupted" and found.confirmed
@@ -194,7 +209,7 @@ def test_the_limit_that_binds_and_the_closest_point() -> None:
     found = answer(recorded([*events, Closed(status="nothing_feasible", why="")]))
     assert (found.status, found.winner, found.figures) == ("nothing_feasible", None, None)
     assert found.nearest is not None and found.nearest.point == SLOW
-    assert (found.nearest.limit, found.nearest.measured) == ("p99 < 5 ms", "11.0 ms")
+    assert (found.nearest.limit, found.nearest.measured) == ("p99 < 5 ms", "11.0 ms (100 of 662 requests)")
 
 
 def test_fidelity_can_be_the_limit_that_binds() -> None:

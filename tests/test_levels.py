@@ -234,3 +234,19 @@ def test_the_front_is_listed_with_what_stands_behind_each_figure() -> None:
 
 def test_a_goal_of_one_figure_has_no_front() -> None:
     assert "The front" not in plain_text(studied(fresh(), goal="max throughput"))
+
+
+def test_each_level_says_how_its_point_stands_to_it() -> None:
+    told = " ".join(plain_text(studied(fresh())).split())
+    assert "`p99 < 12 ms` holds: 8.78 ms" in told and "4200 requests; 1.60x" in told
+    tight, loose = json.loads(json_text(studied(fresh())))["levels"]
+    assert [(at["limit"], at["holds"], at["requests"]) for at in tight["limits"]] == [("p99 < 12 ms", True, 4200)]
+    assert [at["limit"] for at in loose["limits"]] == ["p99 < 70 ms"]
+    assert [at["limits"] for at in json.loads(json_text(studied()))["levels"]] == [[], []]
+
+
+def test_a_level_that_too_few_requests_were_seen_for_says_so() -> None:
+    asked = a_question("pareto throughput, p99 at 70 ms", targets=("openvino",))
+    few = a_launch(SIXTEEN, a_measurement(150.0, 60.0, count=12, batch=16))
+    told = " ".join(plain_text(recorded([*opening(asked), a_build(SIXTEEN), few])).split())
+    assert "`p99 < 70 ms` not known: 12 requests, too few for p99" in told

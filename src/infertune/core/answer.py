@@ -76,6 +76,7 @@ def _at_level(whole: Reading, level: Limit, chosen: Choice) -> AtLevel:
         speedup=next((rival.speedup for rival in rivals if rival.name == best), None),
         fidelity=_fidelity(reading, winner),
         nearest=None if winner else nearest(reading.terms, map(choice.all_runs, reading.trials)),
+        limits=_limits(reading, chosen, winner),
     )
 
 

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator
 
-from infertune.core import choice, history, keys, stats, tallies, verdict, words
+from infertune.core import audit, choice, history, keys, stats, tallies, verdict, words
 from infertune.core.calibrated import Calibrated, LeftAlone
 from infertune.core.choice import Choice, Reading
 from infertune.core.errors import quoted
@@ -43,9 +43,17 @@ def _of_the_study(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[
     if reading.closed is None:
         yield "the record has no closing line: the command was killed or is still running"
     elif reading.closed.status == "interrupted":
-        yield f"interrupted: {reading.closed.why or 'stopped before the end'}"
+        yield f"interrupted{_how(reading.closed.why)}{GOES_ON if reading.searched else ''}"
     if chosen.confirmation is not None and chosen.confirmation != reading.confirmations[-1]:
         yield "a later search has no confirmed winner: this is the answer of the confirmation before it"
+
+
+GOES_ON = "; the same command goes on from here"
+
+
+def _how(why: str) -> str:
+    """``: stopped by Ctrl-C``; nothing where it only says the same again."""
+    return "" if not why or why.startswith("interrupted") else f": {why}"
 
 
 def _of_calibration(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
@@ -61,11 +69,28 @@ def _of_the_figures(answer: Answer, reading: Reading, chosen: Choice) -> Iterato
     count = words.counted(answer.figures.launches, "launch")
     coverage = stats.order_coverage(answer.figures.launches)
     if not answer.confirmed:
-        yield f"unconfirmed: the figures come from {count} that also did the choosing, so they are likely optimistic"
+        more = "; a larger --budget goes on and confirms" if _ran_out(reading) else ""
+        yield f"unconfirmed: the figures come from {count} that also did the choosing: likely optimistic{more}"
+        yield from _of_accepted(answer, reading)
     elif coverage < SURE:
         yield f"an interval over {count} covers the true median with {words.three(100 * coverage)} %; six give 96.9 %"
     if answer.fidelity is None:
         yield "the winner's outputs were not checked against the reference"
+
+
+def _ran_out(reading: Reading) -> bool:
+    """Whether time is what kept a search from a confirmation."""
+    ended = reading.closed is not None and reading.closed.status == "ok"
+    return reading.searched and ended and not any(confirmation.disturbed for confirmation in reading.confirmations)
+
+
+def _of_accepted(answer: Answer, reading: Reading) -> Iterator[str]:
+    """Disturbed launches that count because somebody let them."""
+    own = [launch for launch in reading.launches if launch.point == answer.winner]
+    disturbed = sum(audit.contaminated(launch.flags) for launch in own)
+    if reading.noise == "accept" and disturbed:
+        made = words.counted(len(own), "launch")
+        yield f"other programs disturbed {disturbed} of its {made}, which count because of --accept-noise"
 
 
 def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:

@@ -84,7 +84,8 @@ class AtLevel:
     """The answer at one level that a front was asked at: ``goal`` is the whole question, ``limit`` the level.
 
     ``figures`` belong to the winner, and are a result only when ``confirmed``; ``speedup`` is how many times better
-    it is than ``rival``, the best baseline. ``nearest`` is what comes closest where nothing is within.
+    it is than ``rival``, the best baseline. ``nearest`` is what comes closest where nothing is within. ``limits`` says
+    how the winner stands to each limit that launches measure, the level last.
     """
 
     goal: Goal
@@ -97,6 +98,7 @@ class AtLevel:
     speedup: Interval | None
     nearest: Nearest | None
     fidelity: Fidelity | None
+    limits: tuple[AtLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

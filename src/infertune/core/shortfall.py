@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import replace
 
-from infertune.core import words
+from infertune.core import stats, words
 from infertune.core.findings import Nearest
-from infertune.core.goal import Limit, metric_value, told_in, worst_excess
+from infertune.core.goal import Limit, latency_percent, metric_value, told_in, worst_excess
 from infertune.core.history import Sample
 from infertune.core.relaxed import relaxed
 from infertune.core.verdict import Terms, check_of, fidelity_of
@@ -55,7 +55,12 @@ def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
         return "not checked" if found is None or not found.made else words.beside(found.value, limit.bound)
     if limit.metric in ("batch", "cores"):
         return str(sample.point.number(limit.metric, 1))
-    return with_unit(limit.metric, statistics.median(metric_value(limit.metric, m) for m in sample.measurements))
+    figure = with_unit(limit.metric, statistics.median(metric_value(limit.metric, m) for m in sample.measurements))
+    percent = latency_percent(limit.metric)
+    requests = sum(len(m.latencies_ns) for m in sample.measurements)
+    if percent is None or requests >= stats.percentile_floor(percent):
+        return figure
+    return f"{figure} ({requests} of {stats.percentile_floor(percent)} requests)"
 
 
 def with_unit(metric: str, value: float) -> str:

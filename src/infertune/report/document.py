@@ -135,7 +135,7 @@ def limit_cost(found: Answer, cost: LimitCost) -> str:
 def relaxed(found: Relaxed) -> str:
     """```p99 < 5 ms` relaxed to `p99 < 8.2 ms` gives 120 samples/s``."""
     limits = " and ".join(f"`{one_line(limit)}` relaxed to `{one_line(to)}`" for limit, to in found.limits)
-    return f"{limits} gives {found.figure}"
+    return f"{limits} gives {found.figure}, by what was measured so far: a study with it has to confirm that"
 
 
 def _no_winner(found: Answer) -> Iterator[tuple[str, str]]:
@@ -226,9 +226,15 @@ def _fidelity(found: Answer) -> str:
 def levels(found: Answer) -> Section:
     """The answer at every level that a front was asked at; empty without any."""
     rows = tuple(_level_row(found, at) for at in found.levels)
-    said = tuple(f"within `{at.limit.text}`: {one_line(at.why)}" for at in found.levels if at.why)
+    said = tuple(_level_note(at, at.figures) for at in found.levels if at.figures is not None)
     header = ("within", "samples/s", "p50", "p99", "evidence", "point")
     return Section(title="Best at each level", grid=Grid(header=header, rows=rows) if rows else None, notes=said)
+
+
+def _level_note(at: AtLevel, figures: Figures) -> str:
+    """How the best point stands to the limits, and why it is taken where that is confirmed."""
+    standing = "; ".join(at_limit(limit, figures) for limit in at.limits)
+    return f"{standing}; {one_line(at.why)}" if at.confirmed else standing
 
 
 def _level_row(found: Answer, at: AtLevel) -> tuple[str, ...]:

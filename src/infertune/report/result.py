@@ -99,6 +99,7 @@ def _at_level(at: AtLevel) -> Json:
         "confirmed": figures_json(at.figures) if at.confirmed and at.figures else None,
         "best_baseline": at.rival,
         "speedup": interval_json(at.speedup) if at.speedup else None,
+        "limits": [_at_limit(limit) for limit in at.limits] if at.confirmed else [],
         "fidelity": at.fidelity.value if at.fidelity else None,
     }
 
