@@ -149,6 +149,13 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
     assert app.help_line(spec) in shown
 
 
+@pytest.mark.parametrize("name", ["tune", "space", "serve-rate", "report", "compare", "export", "cache", "replay"])
+def test_help_names_what_an_option_takes_and_no_type_of_python(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    app.main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert [spelt for spelt in ("<str>", "<list[str]", "<int", "<float") if spelt in shown] == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_argument_of_a_command_has_help(name: str) -> None:
     command = import_module(app.registered()[name].name).command

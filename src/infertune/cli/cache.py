@@ -23,9 +23,14 @@ class Action(StrEnum):
 def command(
     action: Annotated[Action, typer.Argument(help="What to do with the cache.")] = Action.list,
     max_size: Annotated[
-        str | None, typer.Option(help="prune: remove what was not used for longest until this is left, as in 20GB.")
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="prune: remove what was not used for longest until this is left, as in 20GB."
+        ),
     ] = None,
-    older_than: Annotated[str | None, typer.Option(help="prune: remove what was not used for this long: 30d.")] = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="TIME", help="prune: remove what was not used for this long: 30d.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="prune: remove all that no running study uses.")] = False,
     json: Json = False,
 ) -> None:

@@ -13,7 +13,7 @@ from infertune.export import formats
 
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The folder to write.")],
     to: Annotated[
         str,
         typer.Option(

@@ -14,17 +14,25 @@ if TYPE_CHECKING:
 
 
 def command(
-    data: Annotated[list[Path], typer.Argument(help="Recorded spaces: CSV files, a JSON document beside each.")],
-    strategies: Annotated[str, typer.Option(help="Names, separated by commas, or all.")] = "auto,random",
-    seeds: Annotated[int, typer.Option(help="Runs of each strategy.", min=1)] = 20,
-    trials: Annotated[int, typer.Option(help="Trials of each run at most.", min=1)] = 40,
-    tolerance: Annotated[str, typer.Option(help="Also count trials until within this much of the best (2%).")] = "2%",
-    goal: Annotated[str | None, typer.Option(help="Instead of the one it was recorded for.")] = None,
+    data: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Recorded spaces: CSV files, a JSON document beside each.")
+    ],
+    strategies: Annotated[
+        str, typer.Option(metavar="NAMES", help="Names, separated by commas, or all.")
+    ] = "auto,random",
+    seeds: Annotated[int, typer.Option(metavar="NUMBER", help="Runs of each strategy.", min=1)] = 20,
+    trials: Annotated[int, typer.Option(metavar="NUMBER", help="Trials of each run at most.", min=1)] = 40,
+    tolerance: Annotated[
+        str, typer.Option(metavar="SHARE", help="Also count trials until within this much of the best (2%).")
+    ] = "2%",
+    goal: Annotated[str | None, typer.Option(metavar="GOAL", help="Instead of the one it was recorded for.")] = None,
     noise: Annotated[
-        str | None, typer.Option(help="Noise of launches (3%), instead of the recorded launches' own.")
+        str | None, typer.Option(metavar="SHARE", help="Noise of launches (3%), instead of the recorded launches' own.")
     ] = None,
-    invalid: Annotated[str, typer.Option(help="Share of points that are made to fail.")] = "0",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the regret curves here (SVG).")] = None,
+    invalid: Annotated[str, typer.Option(metavar="SHARE", help="Share of points that are made to fail.")] = "0",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the regret curves here (SVG).")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Play recorded spaces to search strategies: how many trials until near the best, and what is left to gain."""

@@ -26,7 +26,9 @@ class Format(StrEnum):
 def command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="A run folder; two of them with --compare.")],
     format: Annotated[Format, typer.Option(help="csv lists the trials alone.")] = Format.text,  # noqa: A002
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file instead of stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write to this file instead of stdout.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json (see docs/json.md).")] = False,
     html: Annotated[
         bool, typer.Option("--html", help="The same as --format html: one file that needs nothing else.")

@@ -16,16 +16,24 @@ if TYPE_CHECKING:
 
 def command(
     model: Annotated[Path, typer.Argument(help="An ONNX file, or the run folder of a study, whose winner is taken.")],
-    limit: Annotated[str, typer.Option(help="What must hold: 'p99 < 50 ms'; several after commas.")],
-    set_: Annotated[list[str] | None, typer.Option("--set", help="The point's knobs: batch=4.")] = None,
-    target: Annotated[str | None, typer.Option(help="Which runtime; default: the first that is here.")] = None,
+    limit: Annotated[str, typer.Option(metavar="LIMITS", help="What must hold: 'p99 < 50 ms'; several after commas.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KNOB=VALUE", help="The point's knobs: batch=4.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which runtime; default: the first that is here.")
+    ] = None,
     shape: Shapes = None,
-    arrivals: Annotated[str, typer.Option(help="poisson (at random) or constant (evenly).")] = "poisson",
-    window: Annotated[float, typer.Option(help="Seconds that each rate is tried for, at least.", min=0.05)] = 3.0,
+    arrivals: Annotated[str, typer.Option(metavar="HOW", help="poisson (at random) or constant (evenly).")] = "poisson",
+    window: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds that each rate is tried for, at least.", min=0.05)
+    ] = 3.0,
     inputs: Inputs = None,
     batch_symbol: BatchSymbol = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep the record in this run folder.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of inputs and arrivals.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Keep the record in this run folder.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of inputs and arrivals.")] = 0,
     json: Json = False,
 ) -> None:
     """Find the highest rate at which samples may arrive while latency limits hold, and confirm it three times."""

@@ -11,9 +11,9 @@ from infertune.cli.options import BatchSymbol, Json, ModelFile, Shapes
 
 def command(
     model: ModelFile,
-    target: Annotated[list[str] | None, typer.Option(help="Only these targets.")] = None,
+    target: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these targets.")] = None,
     shape: Shapes = None,
-    goal: Annotated[str, typer.Option(help="The goal the space is made for.")] = "max throughput",
+    goal: Annotated[str, typer.Option(metavar="GOAL", help="The goal the space is made for.")] = "max throughput",
     batch_symbol: BatchSymbol = None,
     json: Json = False,
 ) -> None:

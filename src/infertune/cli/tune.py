@@ -13,26 +13,35 @@ from infertune.cli.options import BatchSymbol, Inputs, ModelFile, Shapes
 def command(
     model: ModelFile,
     goal: Annotated[
-        str, typer.Option(help="What is best, with limits: 'max throughput, p99 < 20 ms'.")
+        str, typer.Option(metavar="GOAL", help="What is best, with limits: 'max throughput, p99 < 20 ms'.")
     ] = "max throughput",
-    budget: Annotated[str, typer.Option(help="Time for everything, confirmation included: 90s, 5m, 1h.")] = "5m",
+    budget: Annotated[
+        str, typer.Option(metavar="TIME", help="Time for everything, confirmation included: 90s, 5m, 1h.")
+    ] = "5m",
     shape: Shapes = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; default runs/<model>.")] = None,
-    target: Annotated[
-        list[str] | None, typer.Option(help="Only these targets; default: every CPU runtime here.")
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Run folder; default runs/<model>.")
     ] = None,
-    knob: Annotated[list[str] | None, typer.Option(help="Search other values: batch=1,3,5 or batch=1..8.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Try at most this many points.", min=1)] = None,
-    strategy: Annotated[str, typer.Option(help="How points are chosen: auto, grid, random, ...")] = "auto",
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only these targets; default: every CPU runtime here.")
+    ] = None,
+    knob: Annotated[
+        list[str] | None, typer.Option(metavar="KNOB=VALUES", help="Search other values: batch=1,3,5 or batch=1..8.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(metavar="NUMBER", help="Try at most this many points.", min=1)] = None,
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="How points are chosen: auto, grid, random, ...")
+    ] = "auto",
     warm_start: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Try the best point of an earlier study first.")
     ] = None,
     inputs: Inputs = None,
     batch_symbol: BatchSymbol = None,
     metric: Annotated[
-        str | None, typer.Option(help="Judge outputs by this function, MODULE:FUNCTION, in place of the cosine.")
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="Judge outputs by this function in place of the cosine."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of inputs, strategy and block order.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of inputs, strategy and block order.")] = 0,
     accept_noise: Annotated[
         bool, typer.Option("--accept-noise", help="Let launches that other programs disturbed decide and confirm.")
     ] = False,
