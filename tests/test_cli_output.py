@@ -85,3 +85,16 @@ def test_json_is_one_document_and_never_nan(capsys: pytest.CaptureFixture[str]) 
 )
 def test_bytes(count: int, text: str) -> None:
     assert bytes_text(count) == text
+
+
+@pytest.mark.usefixtures("plain_environment")
+def test_no_short_word_is_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    console = stdout_console()
+    names = ("target", "device", "what", "units", "memory", "precisions", "health")
+    row = ("onnxruntime", "cpu", "Intel(R) Xeon(R) Processor @ 2.80GHz", "2", "24 GiB", "f32, int8", "ready")
+    console.print(table(names, [row]))
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert set(" ".join(row).split()) | set(names) <= set(told.split())
+    assert max(map(len, told.splitlines())) <= 80

@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 UNWRAPPED = 1000
 """Columns of an output that is no terminal: wide enough that a row of a table stays one line for `grep` and `awk`."""
+
+_WHOLE = 12
+"""Words up to this long are not cut, however narrow the terminal."""
 
 _FIGURE = re.compile(r"[-+]?\d[\d.,]*( ?[%\w/]+)?( \(.*\))?|-?|unknown")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -113,7 +116,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     made = Ragged(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(columns):
         figures = bool(rows) and all(_FIGURE.fullmatch(row[place]) for row in rows)
-        made.add_column(name, justify="right" if figures else "left", overflow="fold")
+        least = max((len(word) for cell in (name, *(row[place] for row in rows)) for word in cell.split()), default=1)
+        justify: Literal["right", "left"] = "right" if figures else "left"
+        made.add_column(name, justify=justify, overflow="fold", min_width=min(_WHOLE, least))
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
     return made
