@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infertune.core import choice, verdict, words
-from infertune.core.goal import Goal
+from infertune.core.goal import Goal, latency_percent
 from infertune.core.records import (
     Built,
     Checked,
@@ -143,9 +143,8 @@ class Progress:
         return self.spoken(self.goal.value(measurement))
 
     def spoken(self, value: float) -> str:
-        if self.goal.metric == "memory":
-            return f"{words.three(value / 1e6)} MB"
-        return f"{words.three(value)} samples/s" if self.goal.maximise else words.seconds(value)
+        is_time = latency_percent(self.goal.metric) is not None
+        return words.seconds(value) if is_time else words.figure(self.goal, value)
 
     def named(self, point: Point) -> str:
         return words.point(point, self.question.spaces if self.question else ())

@@ -174,10 +174,5 @@ def _costs(free: Terms, others: Sequence[Sample], winner: Sample, limit: Limit) 
 
 
 def figure(goal: Goal, sample: Sample) -> str:
-    """The goal's own figure in words: ``120 samples/s``, ``p99 8.2 ms``, ``412 MB``."""
-    value = stats.median_interval([goal.value(m) for m in sample.measurements]).value
-    if goal.maximise:
-        return f"{words.three(value)} samples/s"
-    return (
-        f"{words.three(value / 1e6)} MB" if goal.metric == "memory" else f"{goal.metric} {words.three(value * 1e3)} ms"
-    )
+    """The median of the goal's own figure, in words."""
+    return words.figure(goal, stats.median_interval([goal.value(m) for m in sample.measurements]).value)

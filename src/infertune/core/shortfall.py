@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from infertune.core import stats, words
 from infertune.core.findings import Nearest
-from infertune.core.goal import Limit, latency_percent, metric_value, told_in, worst_excess
+from infertune.core.goal import Limit, latency_percent, metric_value, worst_excess
 from infertune.core.history import Sample
 from infertune.core.relaxed import relaxed
 from infertune.core.verdict import Terms, check_of, fidelity_of
@@ -55,15 +55,10 @@ def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
         return "not checked" if found is None or not found.made else words.beside(found.value, limit.bound)
     if limit.metric in ("batch", "cores"):
         return str(sample.point.number(limit.metric, 1))
-    figure = with_unit(limit.metric, statistics.median(metric_value(limit.metric, m) for m in sample.measurements))
+    median = statistics.median(metric_value(limit.metric, m) for m in sample.measurements)
+    figure = words.with_unit(limit.metric, median)
     percent = latency_percent(limit.metric)
     requests = sum(len(m.latencies_ns) for m in sample.measurements)
     if percent is None or requests >= stats.percentile_floor(percent):
         return figure
     return f"{figure} ({requests} of {stats.percentile_floor(percent)} requests)"
-
-
-def with_unit(metric: str, value: float) -> str:
-    """``31.2 ms``, ``412 MB``, ``812/s``."""
-    unit, scale = told_in(metric)
-    return f"{words.three(value / scale)}{unit if unit == '/s' else f' {unit}'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
+from infertune.core.goal import Goal, told_in
 from infertune.core.records import Interval, KnobFact, SpaceFact
 from infertune.core.space import AUTO, Point
 
@@ -14,6 +15,20 @@ _SPOKEN = ("precision", "batch", "instances", "cores", "set_size")
 def three(number: float) -> str:
     """Three significant digits, never an exponent: 1234.5 is ``1230``."""
     return format(Decimal(f"{number:.2e}"), "f") if number else "0"
+
+
+def with_unit(metric: str, value: float) -> str:
+    """``31.2 ms``, ``412 MB``, ``812/s``."""
+    unit, scale = told_in(metric)
+    return f"{three(value / scale)}{unit if unit == '/s' else f' {unit}'}"
+
+
+def figure(goal: Goal, value: float) -> str:
+    """The goal's own figure: ``120 samples/s``, ``p99 8.2 ms``, ``412 MB``."""
+    if goal.maximise:
+        return f"{three(value)} samples/s"
+    told = with_unit(goal.metric, value)
+    return told if goal.metric == "memory" else f"{goal.metric} {told}"
 
 
 def interval(found: Interval) -> str:
@@ -83,6 +98,11 @@ def point(chosen: Point, spaces: Iterable[SpaceFact], in_flight: int | None = No
     parts += [_layout(chosen), _depth(chosen, in_flight)]
     parts += [f"{name} {values[name]}" for name in changed(chosen, spaces) if name not in _SPOKEN]
     return ", ".join(part for part in parts if part)
+
+
+def value(knob: str, chosen: int | str) -> str:
+    """``runtime's`` where the runtime decides how many."""
+    return "runtime's" if chosen == AUTO and knob in ("cores", "instances", "set_size") else str(chosen)
 
 
 def _layout(chosen: Point) -> str:

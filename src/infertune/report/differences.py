@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infertune.core import choice, stats, verdict, words
-from infertune.core.goal import latency_percent, metric_value, more_is_better
+from infertune.core.goal import latency_percent, metric_value, more_is_better, told_in
 from infertune.core.history import Sample
 from infertune.core.records import Entry, Interval
 
@@ -37,9 +37,8 @@ class Difference:
 
 def shown_in(metric: str) -> tuple[float, str]:
     """Factor and unit in which a metric's values are shown."""
-    if metric == "memory":
-        return 1e-6, "MB"
-    return (1.0, "samples/s") if more_is_better(metric) else (1e3, "ms")
+    unit, scale = told_in(metric)
+    return (1.0, "samples/s") if more_is_better(metric) else (1.0 / scale, unit)
 
 
 def _scaled(found: Interval, scale: float) -> Interval:

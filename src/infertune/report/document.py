@@ -14,7 +14,6 @@ from infertune.core.goal import RATE, Goal, latency_percent, parse_goal, told_in
 from infertune.core.noise import Noise
 from infertune.core.records import Entry, Interval, Named
 from infertune.core.relaxed import LimitCost, Relaxed
-from infertune.core.shortfall import with_unit
 from infertune.core.standing import AtLimit
 from infertune.core.verdict import ENOUGH
 from infertune.report import along, brought
@@ -121,9 +120,9 @@ def at_limit(at: AtLimit, figures: Figures) -> str:
 def _figure_at(at: AtLimit) -> str:
     metric, (_, scale) = at.limit.metric, told_in(at.limit.metric)
     if at.value is None:
-        return "" if at.high is None else f"at most {with_unit(metric, at.high)}"
+        return "" if at.high is None else f"at most {words.with_unit(metric, at.high)}"
     ends = (words.three(end / scale) for end in (at.low, at.high) if end is not None)
-    return f"{with_unit(metric, at.value)} ({' to '.join(ends)})"
+    return f"{words.with_unit(metric, at.value)} ({' to '.join(ends)})"
 
 
 def limit_cost(found: Answer, cost: LimitCost) -> str:
@@ -157,8 +156,8 @@ def goal_figure(goal: Goal, figures: Figures) -> str:
     if goal.maximise:
         return measured(figures)
     short = _too_few(goal.metric, figures)
-    scale, unit = (1e-6, "MB") if goal.metric == "memory" else (1e3, "ms")
-    return f"{goal.metric} {short or _with_launches(figures.value, scale, unit, figures)}"
+    unit, scale = told_in(goal.metric)
+    return f"{goal.metric} {short or _with_launches(figures.value, 1.0 / scale, unit, figures)}"
 
 
 def _too_few(metric: str, figures: Figures) -> str:
