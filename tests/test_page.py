@@ -24,15 +24,26 @@ from infertune.core.records import Conditions, Entry, Phase, Purpose, RawNs
 from infertune.report import csv_text, plain_text
 from infertune.report.page import saying
 from infertune.report.page.basis import basis
+from infertune.report.page.compare import compare_html
 from infertune.report.page.front import front, knee
 from infertune.report.page.latencies import account
 from infertune.report.page.progress import best_so_far, seen, shares, stretches
 from infertune.report.page.svg import Box, LogScale, Scale, beside, cover
-from infertune.report.page.tables import spaces
+from infertune.report.page.tables import all_trials, setting, spaces
 from infertune.report.page.write import html_text, marked
-from infertune.testing.records import a_launch, a_measurement, a_point, a_question, a_study, opening, recorded
+from infertune.testing.records import (
+    a_baseline,
+    a_launch,
+    a_measurement,
+    a_point,
+    a_question,
+    a_study,
+    opening,
+    recorded,
+)
 from large_study import a_large_study
-from test_report_formats import STUDIES, infeasible, interrupted, tuned
+from test_levels import fresh, studied
+from test_report_formats import STUDIES, default_as_good, infeasible, interrupted, tuned
 from test_report_hostile_names import HOSTILE, controls, study
 
 each_study = pytest.mark.parametrize("made", STUDIES, ids=lambda made: made.__name__)
@@ -296,3 +307,24 @@ def test_the_knee_says_where_its_percentile_has_too_few_requests() -> None:
 
 def test_where_nothing_meets_the_goal_there_is_no_front() -> None:
     assert saying.trade(basis(infeasible())) == "None of 1 measured trial meets the goal, so there is no Pareto front."
+
+
+def test_what_the_runtime_decides_is_called_so_in_every_table() -> None:
+    rows = {row[0]: row[1:3] for row in setting(basis(tuned()), a_baseline("openvino default")).rows}
+    assert rows["cores"] == ("runtime's", "2") and rows["batch"] == ("1", "same")
+    page = compare_html(a_large_study(40), default_as_good())
+    assert "instances1runtime'sdiffers" in words(page)
+
+
+def test_columns_that_are_the_same_in_all_trials_are_not_printed() -> None:
+    found = all_trials(basis(tuned()))
+    same = dict(zip(found.columns, found.same, strict=True))
+    assert same["device"] and not same["batch"] and not same["trial"]
+    assert '<th scope="col" data-column="device" class="same">' in html_text(tuned())
+
+
+def test_a_label_keeps_off_the_front() -> None:
+    """To the right of its mark, where the front goes on, there is room, but not without covering the line."""
+    page = html_text(studied(fresh()))
+    label = re.search(r"<text[^>]*>best at p99 &lt; 70 ms</text>", page)
+    assert label is not None and 'text-anchor="end"' in label.group()

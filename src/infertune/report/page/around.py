@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from infertune.core import verdict, words
-from infertune.core.space import AUTO, Value
+from infertune.core.space import Value
 from infertune.report.importance import Importance, importance
 from infertune.report.inert import one_line
 from infertune.report.page import svg
@@ -60,8 +60,7 @@ def neighbours(basis: Basis, winner: Shown, knobs: Sequence[str]) -> tuple[Neigh
 
 
 def _shown_value(knob: str, value: Value) -> str:
-    left = value == AUTO and knob in ("cores", "instances", "set_size")
-    return "runtime's" if left else one_line(str(value), 16)
+    return one_line(words.value(knob, value), 16)
 
 
 # ---------------------------------------------------------------- heat map

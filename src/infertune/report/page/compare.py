@@ -107,7 +107,7 @@ def _knobs(found: Comparison) -> Rows | None:
     rows = tuple(
         (
             one_line(name, 60),
-            *(one_line(str(values.get(name, "-")), 120) for values in (ours, theirs)),
+            *(one_line(words.value(name, values.get(name, "-")), 120) for values in (ours, theirs)),
             "same" if ours.get(name) == theirs.get(name) else "differs",
         )
         for name in names

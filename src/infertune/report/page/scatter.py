@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -14,6 +15,7 @@ from infertune.report.page.basis import LONGEST_NAME, Basis, Shown
 from infertune.report.page.front import front, knee
 from infertune.report.rows import is_best
 
+Spot = tuple[float, float]
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 744, 34, 366
 
@@ -75,13 +77,26 @@ def hint(basis: Basis, trial: Shown) -> str:
 
 
 def _front(along: Sequence[Shown], x: svg.Scale, y: svg.Scale) -> Markup:
-    """Steps: between two trials of the front the better latency still costs the lower throughput."""
-    points: list[tuple[float, float]] = []
+    points = _steps(along, x, y)
+    return svg.path(points, "front") if len(points) > 1 else Markup("")
+
+
+def _steps(along: Sequence[Shown], x: svg.Scale, y: svg.Scale) -> list[Spot]:
+    """Between two trials of the front the better latency still costs the lower throughput."""
+    points: list[Spot] = []
     for trial in along:
         across, up = x.at(trial.tail_ms or 0.0), y.at(trial.throughput or 0.0)
         points += [(across, points[-1][1])] if points else []
         points.append((across, up))
-    return svg.path(points, "front") if len(points) > 1 else Markup("")
+    return points
+
+
+def _between(start: Spot, end: Spot) -> Iterator[Spot]:
+    """Spots along a line, near enough that no label slips through."""
+    count = max(1, round(max(abs(end[0] - start[0]), abs(end[1] - start[1])) / 8))
+    for place in range(1, count):
+        share = place / count
+        yield start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
 
 
 def _limits(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
@@ -139,9 +154,11 @@ def _labels(basis: Basis, along: Sequence[Shown], x: svg.Scale, y: svg.Scale) ->
     for label, kind in _said_of_lines(basis, x, y):
         taken.append(label.box)
         yield _text(label, kind)
+    steps = _steps(along, x, y)
     places = {trial.number: (x.at(trial.tail_ms or 0.0), y.at(trial.throughput or 0.0)) for trial in basis.measured}
+    avoided = [*places.values(), *(spot for pair in pairwise(steps) for spot in _between(*pair))]
     for trial, said, kind in sorted(_named(basis, along), key=lambda named: named[2] != "winner"):
-        label = svg.beside(said, places[trial.number], (LEFT, TOP, RIGHT, BOTTOM), taken, places.values())
+        label = svg.beside(said, places[trial.number], (LEFT, TOP, RIGHT, BOTTOM), taken, avoided)
         taken.append(label.box)
         yield _text(label, f"label {kind}")
 

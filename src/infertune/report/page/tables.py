@@ -43,11 +43,10 @@ def setting(basis: Basis, point: Point) -> Rows:
     rows = []
     for name, value in sorted(point.settings, key=lambda pair: order.get(pair[0], 0)):
         knob = known.get(name)
-        default = "" if knob is None else one_line(str(knob.default), 60) if name in off else "same"
+        default = "" if knob is None else one_line(words.value(name, knob.default), 60) if name in off else "same"
         stage = knob.stage if knob else ""
-        rows.append(
-            (one_line(name, 60), one_line(str(value), 120), default, stage, one_line(knob.spelling if knob else ""))
-        )
+        shown = one_line(words.value(name, value), 120)
+        rows.append((one_line(name, 60), shown, default, stage, one_line(knob.spelling if knob else "")))
     return Rows(
         label="Settings", header=("knob", "value", "default", "stage", "known to the runtime as"), rows=tuple(rows)
     )
@@ -90,8 +89,8 @@ def rules(basis: Basis) -> tuple[str, ...]:
 def effects(found: Iterable[Effect]) -> Rows:
     rows = tuple(
         (
-            one_line(e.knob, 40), f"{100 * e.share:.0f} %", f"{e.factor:.2f}x", one_line(str(e.best), 40),
-            one_line(str(e.worst), 40), str(e.values),
+            one_line(e.knob, 40), f"{100 * e.share:.0f} %", f"{e.factor:.2f}x",
+            one_line(words.value(e.knob, e.best), 40), one_line(words.value(e.knob, e.worst), 40), str(e.values),
         )
         for e in found
     )  # fmt: skip
@@ -212,7 +211,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllTrials:
+    """``same`` says of each column whether all trials have the same there: such columns are not printed."""
+
     columns: tuple[str, ...]
+    same: tuple[bool, ...]
     rows: tuple[tuple[int, tuple[Field, ...]], ...]
 
 
@@ -226,7 +228,8 @@ def all_trials(basis: Basis) -> AllTrials:
         (int(number or 0), tuple(map(_field, useful.columns, row, texts(useful, row))))
         for number, row in zip(numbers, useful.rows, strict=True)
     )
-    return AllTrials(columns=tuple(one_line(name, 40) for name in useful.columns), rows=rows)
+    same = tuple(len(rows) > 1 and len(set(useful.column(name))) == 1 for name in names)
+    return AllTrials(columns=tuple(one_line(name, 40) for name in useful.columns), same=same, rows=rows)
 
 
 def _field(column: str, cell: Cell, text: str) -> Field:
