@@ -188,3 +188,19 @@ def test_memory_that_was_not_measured_is_not_none_at_all(text: str) -> None:
     with pytest.raises(UsageError, match="did not measure") as caught:
         goal.excess(POINT, unmeasured) + goal.score(unmeasured)
     assert caught.value.id == "not-measured"
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [
+        ("max thruput", "did you mean `max throughput`? goals: max throughput | "),
+        ("max throughput p99 < 5 ms", "write a comma after `max throughput`; goals: "),
+        ("min p99 throughput > 5/s", "write a comma after `min p99`; goals: "),
+        ("fast", "goals: max throughput | "),
+    ],
+)
+def test_what_is_no_goal_is_told_what_would_be_one(text: str, begins: str) -> None:
+    with pytest.raises(UsageError) as told:
+        parse_goal(text)
+    assert told.value.hint is not None and told.value.hint.startswith(begins)
+    assert told.value.hint.count("max rate") == 1

@@ -311,7 +311,9 @@ def _objective(text: str) -> tuple[str, ...]:
         case ["min", name] | ["min", name, "latency"] if name in _LATENCIES:
             return (name,)
     known = ("max throughput", "max rate", "min latency", "pareto", *(f"min {p}" for p in _LATENCIES))
-    raise _fail(f"`{quoted(text)}` is not a goal", f"{nearest(text, known)}start with one of {', '.join(known)}")
+    begun = next((name for name in known if text.startswith(f"{name} ")), None)
+    hint = f"write a comma after `{begun}`; " if begun else nearest(text, known)
+    raise UsageError("goal-syntax", f"`{quoted(text)}` is not a goal", hint=f"{hint}goals: {GRAMMAR}")
 
 
 def _front(parts: Sequence[str], limits: Sequence[str]) -> Goal:
