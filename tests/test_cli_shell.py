@@ -192,3 +192,8 @@ def test_a_full_disk_behind_stdout_is_told_as_one(work: str) -> None:
 def test_a_character_that_stdout_cannot_show_is_escaped() -> None:
     code = "from infertune.cli.endings import exit_code_of as e; e(lambda: print('5 \\xb5s'), show_traceback=False)"
     assert python(code, PYTHONIOENCODING="ascii").stdout == "5 \\xb5s\n"
+
+
+def test_a_wrong_choice_is_told_in_words_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["cache", "foo"]) == 2
+    assert capsys.readouterr().err.startswith("error[usage]: invalid value for 'action': 'foo' is not one of 'list', ")

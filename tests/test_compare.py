@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infertune.core.records import Closed, Entry
+from infertune.core.records import Closed, Entry, Feed
 from infertune.report.comparison import compare, comparison_json, comparison_text
 from infertune.testing.records import (
     a_baseline,
@@ -114,9 +114,20 @@ def test_what_else_differs_is_named() -> None:
     found = compare(study(100.0), a_study({FAST: 200.0}, baselines=LITTLE, question=other))
     assert found.differences == ("model", "shapes")
     assert found.ratio is None and found.verdict == "not comparable: another model and another shape"
-    assert "not the same in both: model, shapes" in comparison_text(found)
+    assert "not the same in both" not in comparison_text(found)  # the verdict says it
+    inputs = replace(a_question(), feed=Feed(seed=1))
+    assert "not the same in both: inputs" in comparison_text(
+        compare(study(100.0), a_study({FAST: 200.0}, question=inputs))
+    )
     assert compare(study(100.0), study(200.0)).differences == ()
 
 
 def test_text(golden: Callable[[str, str], None]) -> None:
     golden("compare.txt", comparison_text(compare(study(100.0), study(150.0))))
+
+
+def test_what_makes_two_studies_incomparable_is_said_once() -> None:
+    told = comparison_text(
+        compare(a_study({a_point(): 100.0}), a_study({a_point(): 100.0}, question=a_question("min p99")))
+    )
+    assert told.count("goal") == 1 and "not comparable: another goal" in told

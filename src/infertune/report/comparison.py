@@ -122,7 +122,8 @@ def _versions(found: Answer) -> dict[str, str]:
 
 def comparison_text(found: Comparison, *, widths: Widths = USUAL) -> str:
     """Both studies, then the verdict and what else differs between them."""
-    differ = (f"not the same in both: {', '.join(found.differences)}",) if found.differences else ()
+    others = [name for name in found.differences if f"another {name.rstrip('s')}" not in found.verdict]
+    differ = (f"not the same in both: {', '.join(others)}",) if others else ()
     rows = tuple(figure.cells for figure in found.figures)
     sections = (
         _study("A", found.a),

@@ -336,9 +336,9 @@ def counted(found: Answer) -> str:
 
 
 def noise_words(found: Noise) -> str:
-    """``quiet: launches of one baseline spread by 1.2 % (9 launches), others used 0.4 % of the CPUs; ...``"""
-    spread, foreign = (f"{words.three(100 * share)} %" for share in (found.spread, found.foreign_cpu))
-    apart = f"six launches each tell {words.three(100 * found.told_apart())} % apart"
+    """``quiet: 9 launches of one baseline spread by 1.2 %, others used 0.4 % of the CPUs; ...``"""
+    spread, foreign, least = (f"{100 * share:.1f} %" for share in (found.spread, found.foreign_cpu, found.told_apart()))
+    apart = f"differences from {least} on are told apart by six launches of each"
     launches = words.counted(found.launches, "launch")
     return f"{found.state}: {launches} of one baseline spread by {spread}, others used {foreign} of the CPUs; {apart}"
 
