@@ -313,7 +313,7 @@ def test_a_percentile_too_near_to_its_limit_is_not_known_either() -> None:
     events += [Decided(finalists=(FAST,), why=""), *a_confirmation({FAST: [near] * 6}, 200)]
     found = answer(recorded([*events, Closed(status="ok", why="")]))
     assert found.figures is not None
-    told = "`p99 < 90 ms` not known: 90.0 ms (89.9 to 90.1), 1200 requests, too near to the limit"
+    told = "`p99 < 90 ms` not known: 90.0 ms (89.9 to 90.1), 1200 requests, and so many exceed it"
     assert at_limit(found.limits[0], found.figures).startswith(told)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,19 @@ from infertune.core.goal import parse_goal
 from infertune.core.history import Sample
 from infertune.core.records import Fidelity, Interval
 from infertune.core.space import Point
-from infertune.core.verdict import ENOUGH, Terms, compared, decide, faithful, ratio, relation, simpler, simplicity
+from infertune.core.verdict import (
+    ENOUGH,
+    Terms,
+    compared,
+    decide,
+    faithful,
+    ratio,
+    relation,
+    simpler,
+    simplicity,
+    stands,
+    unsure_words,
+)
 from infertune.testing.records import a_baseline, a_measurement, a_point, a_space
 
 SPACES = (a_space("onnxruntime"), a_space("openvino"))
@@ -266,3 +279,14 @@ def test_a_baseline_that_left_early_is_not_the_only_sure_one() -> None:
 )
 def test_a_ratio_says_what_it_is_of(goal: str, told: str) -> None:
     assert compared(parse_goal(goal), Interval(value=1.92, low=1.85, high=2.01), "it") == told
+
+
+def test_requests_that_exceed_a_limit_are_not_called_too_few() -> None:
+    """Three of eleven are over: eleven more like them would say no more, whatever there is time for."""
+    told = unsure_words(stands(terms("max throughput, p90 < 100 ms"), sample_of([90e6] * 8 + [110e6] * 3)))
+    assert told.endswith("holds (11): so many exceed it that more like them would not show that it holds")
+
+
+def sample_of(latencies_ns: Sequence[float]) -> Sample:
+    measured = replace(a_measurement(10.0, count=len(latencies_ns)), latencies_ns=tuple(map(int, latencies_ns)))
+    return Sample(point=FAST, runs=((0, measured),))

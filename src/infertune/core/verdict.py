@@ -230,13 +230,17 @@ def _promising_words(terms: Terms, fit: Sequence[Sample], winner: Point) -> str:
     return f"; {named} is {compared(terms.goal, found, 'it')}{unsure_words(stands(terms, other))}"
 
 
+TOO_MANY_OVER = "so many exceed it that more like them would not show that it holds"
+"""Of requests that neither keep nor break a limit: the share over it is as large as the percentile allows, or more."""
+
+
 def unsure_words(found: Standing) -> str:
     """``; not enough requests to say whether `p99 < 20 ms` holds: about 40 s more of measuring would tell``."""
     if found.state != "unsure" or found.limit is None:
         return ""
     text = f"; not enough requests to say whether `{found.limit.text}` holds ({found.requests})"
     if found.wait_s is None:
-        return f"{text}: it is too near to the limit for any number of them to tell"
+        return f"{text}: {TOO_MANY_OVER}"
     return f"{text}: about {words.seconds(found.wait_s)} more of measuring would tell"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from infertune.core import choice, stats, words
+from infertune.core import choice, stats, verdict, words
 from infertune.core.answer import answer
 from infertune.core.choice import Reading
 from infertune.core.errors import excerpt
@@ -112,7 +112,7 @@ def at_limit(at: AtLimit, figures: Figures) -> str:
     found, percentile = at.standing, at.standing.requests > 0
     state = {"within": "holds", "unsure": "not known", "beyond": "broken"}[found.state]
     made = words.counted(found.requests, "request") if percentile else words.counted(figures.launches, "launch")
-    doubt = f"too few for {at.limit.metric}" if found.more else "too near to the limit for any number of them to tell"
+    doubt = f"too few for {at.limit.metric}" if found.more else f"and {verdict.TOO_MANY_OVER}"
     told = (_figure_at(at), made, doubt if found.state == "unsure" else "")
     return f"`{one_line(at.limit.text)}` {state}: {', '.join(filter(None, told))}"
 
