@@ -202,5 +202,5 @@ def test_memory_that_was_not_measured_is_not_none_at_all(text: str) -> None:
 def test_what_is_no_goal_is_told_what_would_be_one(text: str, begins: str) -> None:
     with pytest.raises(UsageError) as told:
         parse_goal(text)
-    assert told.value.hint is not None and told.value.hint.startswith(begins)
+    assert told.value.hint.startswith(begins)
     assert told.value.hint.count("max rate") == 1

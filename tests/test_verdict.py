@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from infertune.core.goal import parse_goal
 from infertune.core.history import Sample
-from infertune.core.records import Fidelity, Interval
+from infertune.core.records import Fidelity, Interval, RawNs
 from infertune.core.space import Point
 from infertune.core.verdict import (
     ENOUGH,
@@ -288,5 +288,5 @@ def test_requests_that_exceed_a_limit_are_not_called_too_few() -> None:
 
 
 def sample_of(latencies_ns: Sequence[float]) -> Sample:
-    measured = replace(a_measurement(10.0, count=len(latencies_ns)), latencies_ns=tuple(map(int, latencies_ns)))
+    measured = replace(a_measurement(10.0, count=len(latencies_ns)), latencies_ns=RawNs(list(map(int, latencies_ns))))
     return Sample(point=FAST, runs=((0, measured),))
