@@ -6,21 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from infertune.build.cache import ArtifactCache
+from infertune.core import choice, history
 from infertune.core.answer import answer
-from infertune.core.records import Job, MeasureJob, Measurement, RawNs, Reply
+from infertune.core.records import Decided, Job, MeasureJob, Measurement, RawNs, Reply
 from infertune.core.space import Point
 from infertune.search import find_ending, find_strategy
 from infertune.study.bench import Bench
 from infertune.study.calm import Calm
+from infertune.study.confirming import _doubtful
 from infertune.study.journal import Journal
 from infertune.study.loop import Loop
 from infertune.study.question import ask
 from infertune.study.tuning import run
 from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor
+from infertune.testing.records import a_launch, a_measurement
 from infertune.testing.store import MemoryStore
 from simulated_races import BASELINE, asked, candidates
-from test_study_flow import Laboratory
+from test_study_flow import Laboratory, decisions, killed
 
 
 def rate(point: Point) -> float:
@@ -104,3 +107,34 @@ def test_no_time_is_kept_back_for_baselines_with_wrong_outputs(tmp_path: Path) -
     assert loop.rivals() == [plain]
     assert loop.confirm_reserve_s([]) - loop.check_s() < before / 2
     assert len(loop.baselines()) == 4
+
+
+def test_a_block_that_was_broken_off_is_made_up_for(tmp_path: Path) -> None:
+    """Winner and baseline are compared within blocks, and one of them alone may be in the one that was broken off."""
+    whole = Laboratory(tmp_path / "whole", noise=0.02)
+    whole.run(900.0)
+    (at,) = decisions(whole)
+    alone = 0
+    for after in range(1, 21):
+        lab = killed(whole, at + 1 + after, tmp_path / str(after))
+        found = answer(lab.run(900.0))
+        (fresh,) = history.confirmations(lab.entries)
+        rival = dict(choice.read(lab.entries).baselines)[found.best_rival or ""]
+        assert found.winner is not None
+        ours, theirs = ({block for block, _ in history.sample(p, fresh.launches).runs} for p in (found.winner, rival))
+        alone += ours != theirs
+        assert len(ours & theirs) >= 6
+    assert alone
+
+
+def test_a_difference_hidden_at_one_level_of_a_front_is_looked_at_again(tmp_path: Path) -> None:
+    """One odd launch hides it in throughput; by both figures of the front together nothing is hidden."""
+    loop = a_loop(Laboratory(tmp_path, goal="pareto throughput, p99 at 12 ms"), 900.0)
+    default = loop.baselines()[0]
+    winner = default.but(set_size=2)
+    loop.journal.append(Decided(finalists=(winner,), why=""))
+    for block in range(6):
+        ours = a_measurement(45.0 if block == 3 else 80.0, 4.0, count=700)
+        for point, found in ((winner, ours), (default, a_measurement(50.0, 9.0, count=700))):
+            loop.journal.append(a_launch(point, found, purpose="confirm", block=block))
+    assert _doubtful(loop, [winner])

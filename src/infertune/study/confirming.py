@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from infertune.core import history, verdict
-from infertune.core.goal import worst_excess
+from infertune.core.goal import Goal, worst_excess
 from infertune.core.records import Decided, Interval, Launch, Measurement, Plan
 from infertune.core.space import Point
 from infertune.measure import plan as planning
@@ -58,9 +58,10 @@ def _may_stand(loop: Loop, finalists: Sequence[Point]) -> bool:
 def _confirm(loop: Loop, raced: Raced, why: str) -> list[Point]:
     """Finalists and baselines in interleaved blocks: six, fewer when the budget is short. Who was confirmed.
 
-    A block in which other programs disturbed a finalist is made up for by another one at the end, and one odd launch
-    that hides a difference between winner and baseline is outvoted by more of them. Baselines that are
-    clearly not the best one, or far behind the winner, leave after the least number of blocks.
+    A block that other programs disturbed, or that was broken off, so that a finalist is not in it beside its rival, is
+    made up for by another one at the end, and one odd launch that hides a difference between winner and baseline is
+    outvoted by more of them. Baselines that are clearly not the best one, or far behind the winner, leave after the
+    least number of blocks.
     """
     finalists = _open(loop, raced, why)
     points = list(dict.fromkeys([*finalists, *loop.rivals()]))
@@ -156,8 +157,14 @@ def _measured(loop: Loop, point: Point) -> list[Launch]:
 
 
 def _short(loop: Loop, finalists: Sequence[Point]) -> bool:
-    """Whether a finalist has fewer launches that may confirm than there are blocks."""
-    return any(0 < len(_measured(loop, p)) < planning.CONFIRM_BLOCKS for p in finalists)
+    """Whether a finalist has fewer launches that may confirm than there are blocks, or shares fewer with its rival."""
+    lone = any(0 < len(_measured(loop, p)) < planning.CONFIRM_BLOCKS for p in finalists)
+    return lone or any(0 < _shared(a, b) < planning.CONFIRM_BLOCKS for _, a, b in _comparisons(loop, finalists))
+
+
+def _shared(a: history.Sample, b: history.Sample) -> int:
+    """How many blocks two points have in common."""
+    return len({block for block, _ in a.runs} & {block for block, _ in b.runs})
 
 
 def _doubtful(loop: Loop, finalists: Sequence[Point]) -> bool:
@@ -167,10 +174,16 @@ def _doubtful(loop: Loop, finalists: Sequence[Point]) -> bool:
     Only a difference of 10 % or more is looked at again: doing so for every small one would call equal points different
     in more than the 5 % of cases that are promised (measured: 5.5 % of 200 comparisons against 4 %).
     """
-    terms = loop.terms()
+    return any(_hidden(verdict.ratio(goal, ours, best)) for goal, ours, best in _comparisons(loop, finalists))
+
+
+def _comparisons(loop: Loop, finalists: Sequence[Point]) -> Iterator[tuple[Goal, history.Sample, history.Sample]]:
+    """Each finalist beside the baseline that it is compared with: for the goal, and for each level of a front."""
     ours, theirs = (_samples(loop, points) for points in (finalists, loop.rivals()))
-    best = verdict.rival(terms, theirs)
-    return best is not None and any(_hidden(verdict.ratio(terms.goal, s, best)) for s in ours if s.runs)
+    for terms in (asked.terms() for asked in (loop, *map(loop.asking, loop.setting.goal.at_levels))):
+        best = verdict.rival(terms, theirs)
+        if best is not None:
+            yield from ((terms.goal, sample, best) for sample in ours if verdict.acceptable(terms, sample))
 
 
 def _hidden(ratio: Interval | None) -> bool:
