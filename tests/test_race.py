@@ -46,6 +46,21 @@ def test_on_a_steady_machine_who_is_behind_leaves_sooner() -> None:
     assert race.entrants({p: [-0.02 * i] for i, p in enumerate(POINTS[:12])}, 0.01) == POINTS[:5]
 
 
+@pytest.mark.parametrize(("odd", "low", "high"), [(0.0, 0.15, 0.33), (0.05, 0.02, 0.20)])
+def test_the_spread_is_an_upper_limit_as_often_as_is_said(odd: float, low: float, high: float) -> None:
+    """SIMULATED races: who is launched how often is as in `race.SIZES`."""
+    rng, below, many = np.random.default_rng(3), 0, 400
+    for _ in range(many):
+        last, blocks = dict.fromkeys(range(8), 0.0), []
+        for size in (8, *race.SIZES):
+            drift, now = rng.normal(0.0, 0.02), range(size)
+            scores = {p: drift + rng.normal(0.0, 0.03) + 0.3 * (rng.random() < odd) for p in now}
+            blocks.append([scores[p] - last[p] for p in now])
+            last |= scores
+        below += race.spread(blocks[1:]) < 0.03
+    assert low < below / many < high
+
+
 def test_the_spread_is_that_of_launches_and_not_of_drift_or_odd_ones() -> None:
     """Blocks of five points with 2 % noise, between which the machine drifts by 10 %."""
     rng = np.random.default_rng(0)
