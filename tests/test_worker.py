@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,6 +31,7 @@ from infertune.core.records import (
 )
 from infertune.core.seams import Done
 from infertune.core.space import Point
+from infertune.edge.scratch import sweep
 from infertune.edge.shell import LocalShell, passed_environment
 from infertune.edge.worker import LocalExecutor, accepted, death, read_frame, write_frame
 from infertune.targets.worker import failure_kind, safely
@@ -92,6 +97,63 @@ def test_strays_of_a_finished_program_are_ended(tmp_path: Path) -> None:
     done = run_python(code, tmp_path)
     assert done.code == 0
     assert not psutil.pid_exists(int(done.tail.split()[1]))
+
+
+WORKER_WITH_A_PROGRAM = """
+import os, sys
+from infertune.edge.shell import WorkerShell
+program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+WorkerShell().run([sys.executable, '-c', program], timeout_s=600, log=sys.argv[1])
+"""
+
+
+def test_a_program_of_a_worker_ends_with_it(tmp_path: Path) -> None:
+    """A compiler that outlives its study takes the CPUs of the next one."""
+    log = tmp_path / "log"
+    os.mkfifo(log)
+    worker = subprocess.Popen([sys.executable, "-c", WORKER_WITH_A_PROGRAM, str(log)])
+    with open(log) as told:
+        program = psutil.Process(int(told.readline()))
+    worker.kill()
+    worker.wait()
+    assert psutil.wait_procs([program], timeout=20.0)[1] == []
+
+
+HOLDS_A_FOLDER = """
+import time
+from infertune.edge.scratch import Scratch
+print(Scratch("held").path, flush=True)
+time.sleep(600)
+"""
+
+
+def test_scratch_folders_of_dead_owners_are_removed_and_those_of_living_ones_are_not(tmp_path: Path) -> None:
+    where = {**os.environ, "TMPDIR": str(tmp_path)}
+    other = tmp_path / "infertune-other"
+    other.mkdir()
+    owner = subprocess.Popen([sys.executable, "-c", HOLDS_A_FOLDER], stdout=subprocess.PIPE, text=True, env=where)
+    assert owner.stdout is not None
+    held = Path(owner.stdout.readline().strip())
+    sweep(tmp_path, older_s=0.0)
+    assert held.is_dir() and held.parent == tmp_path
+    owner.kill()
+    owner.communicate()
+    sweep(tmp_path)
+    assert held.is_dir(), "a folder as young as this may be about to be locked"
+    sweep(tmp_path, older_s=0.0)
+    assert not held.exists() and other.is_dir()
+
+
+def test_what_a_worker_leaves_in_the_folder_for_temporary_files_goes_with_it(tmp_path: Path) -> None:
+    class Told(LocalShell):
+        def run(self, argv: Sequence[str], **how: Any) -> Done:
+            folders.append((how["env"]["TMPDIR"], how["cwd"]))
+            return super().run(argv, **how)
+
+    folders: list[tuple[str, str]] = []
+    LocalExecutor(Told()).run("null", ProbeJob(target="null"), timeout_s=60.0)
+    ((temporary, scratch),) = folders
+    assert temporary == scratch and not Path(scratch).exists()
 
 
 def test_secrets_and_allocator_settings_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

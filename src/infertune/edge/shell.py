@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from infertune.core.seams import Done
@@ -38,6 +38,9 @@ def tail_of(log: str) -> str:
 class LocalShell:
     """`seams.Shell` on this machine. Each program gets its own session; its tree is dead when `run` returns."""
 
+    def _bound(self) -> Callable[[], None] | None:
+        return None
+
     def run(
         self,
         argv: Sequence[str],
@@ -58,6 +61,7 @@ class LocalShell:
                 env={**passed_environment(), **(env or {}), MARK: mark},
                 cwd=cwd or str(Path(log).parent),
                 start_new_session=True,
+                preexec_fn=self._bound(),  # noqa: PLW1509 - see `process.ends_with`
             )
         timed_out = False
         try:
@@ -66,3 +70,11 @@ class LocalShell:
             process.kill_tree(child.pid, also=process.marked(MARK, mark))
             code = child.wait()
         return Done(code=code, timed_out=timed_out, tail=tail_of(log), wall_s=time.monotonic() - started)
+
+
+class WorkerShell(LocalShell):
+    """The shell of a worker: a program that it runs is killed with it, whoever kills it, and uses no CPU beside the
+    next study."""
+
+    def _bound(self) -> Callable[[], None]:
+        return process.ends_with(os.getpid())

@@ -7,11 +7,9 @@ counts only when its frame is whole, so a worker that dies while writing has not
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import struct
 import sys
-import tempfile
 import zlib
 from pathlib import Path
 
@@ -30,6 +28,7 @@ from infertune.core.records import (
 )
 from infertune.core.seams import Done, Shell
 from infertune.edge.quiet import QUIET_ENVIRONMENT
+from infertune.edge.scratch import Scratch
 
 _HEAD = struct.Struct("<4sQI")
 _MAGIC = b"IFT1"
@@ -94,6 +93,8 @@ def accepted(reply: WorkerReply) -> Reply:
 class LocalExecutor:
     """`seams.Executor` on this machine: one fresh Python process per job, working in its own scratch folder.
 
+    What a worker leaves behind in the folder for temporary files is removed with it.
+
     ``python`` is the interpreter of another environment, whose own packages are used; by default this one's.
     """
 
@@ -103,17 +104,14 @@ class LocalExecutor:
         self._path = os.pathsep.join(filter(None, sys.path)) if python is None else ""
 
     def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
-        scratch = tempfile.mkdtemp(prefix="infertune-")
-        try:
-            return self._run_in(scratch, target, job, timeout_s)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with Scratch("worker") as folder:
+            return self._run_in(folder, target, job, timeout_s)
 
     def _run_in(self, scratch: str, target: str, job: Job, timeout_s: float) -> Reply:
         question, answer = os.path.join(scratch, "job.json"), os.path.join(scratch, "reply.bin")
         Path(question).write_text(wire.to_json(job, Job))
         argv = [self._python, "-m", WORKER_MODULE, target, question, answer, str(os.getpid())]
-        env = {**QUIET_ENVIRONMENT, "PYTHONPATH": self._path}
+        env = {**QUIET_ENVIRONMENT, "PYTHONPATH": self._path, "TMPDIR": scratch}
         done = self._shell.run(argv, timeout_s=timeout_s, log=os.path.join(scratch, "log.txt"), env=env, cwd=scratch)
         payload = read_frame(answer)
         if payload is None:

@@ -11,7 +11,6 @@ import os
 import shutil
 import sqlite3
 import struct
-import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from infertune.core.errors import BusyError, DataError, InfertuneError, NotFound
 from infertune.core.records import Entry, Event
 from infertune.edge.files import ensure_folder, on_network, shown, sync_folder
 from infertune.edge.owner import FolderLock
+from infertune.edge.scratch import Scratch
 
 NAME = "study.db"
 APPLICATION_ID = 0x49465431  # "IFT1"
@@ -204,7 +204,7 @@ def _open_readable(path: Path) -> sqlite3.Connection:
 
 
 def _copied(path: Path, log: Path) -> sqlite3.Connection:
-    with tempfile.TemporaryDirectory(prefix="infertune-read-") as folder:
+    with Scratch("read") as folder:
         for source in (path, log):
             shutil.copyfile(source, Path(folder) / source.name)
         copy = _connect(Path(folder) / path.name, "rw")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,6 +34,7 @@ from infertune.core.records import (
 from infertune.core.seams import Clock, Executor
 from infertune.core.space import Point, Value
 from infertune.core.words import counted
+from infertune.edge.scratch import Scratch
 from infertune.measure import repeats
 from infertune.prepare.calibration import CHECKED
 from infertune.study.checking import is_exact
@@ -74,8 +73,9 @@ class Bench:
         self._cache = cache
         self._clock = clock
         self._artifacts: dict[str, Artifact | Failed] = {}
-        self._scratch = tempfile.mkdtemp(prefix="infertune-reference-")
-        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        scratch = Scratch("reference")
+        weakref.finalize(self, scratch.close)
+        self._scratch = scratch.path
         self._references: dict[int, str | Failed] = {}
         self._varying = ""  # why outputs of a model that is not deterministic cannot be checked
 
@@ -213,7 +213,7 @@ class Bench:
             return replace(_unchecked(point, self._varying), cosine=1.0)  # it computes what the model does
         if isinstance(theirs, Failed):
             return _unchecked(point, theirs.message)
-        with tempfile.TemporaryDirectory(prefix="infertune-check-") as folder:
+        with Scratch("check") as folder:
             ours = os.path.join(folder, "ours.npz")
             failed = self._infer(point, ours)
             if failed is not None:

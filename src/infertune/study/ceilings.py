@@ -6,7 +6,6 @@ with one instance over all CPUs, so it is what that runtime reaches and not what
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from infertune.core.records import (
 )
 from infertune.core.seams import Clock, Executor, Target
 from infertune.core.space import Point
+from infertune.edge.scratch import Scratch
 from infertune.study.question import Setting
 
 Examine = Callable[[Setting, Sequence[Entry], Executor, Clock], Ceilings]
@@ -72,7 +72,7 @@ def _measured(setting: Setting, found: Answer, precision: str, executor: Executo
     target = setting.targets[winner.target]
     if found.simulated or "host_cpu" not in target.contends:
         return _none("ceilings are measured on the CPUs of this machine, and the winner does not run on them")
-    with tempfile.TemporaryDirectory(prefix="infertune-ceilings-") as folder:
+    with Scratch("ceilings") as folder:
         product = str(Path(folder) / "product.onnx")
         job = ExamineJob(model=found.model, threads=device.units, product=product)
         reply = executor.run("", job, timeout_s=TIMEOUT_S)

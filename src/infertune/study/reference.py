@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-
 import numpy as np
 
 from infertune.core.goal import parse_goal
 from infertune.core.records import BuildJob, Failed, InferJob, Model, Question
 from infertune.core.seams import Executor
 from infertune.core.space import Point
+from infertune.edge.scratch import Scratch
 from infertune.study.question import probe
 from infertune.targets import find_target, missing
 
@@ -24,7 +23,7 @@ def plain_outputs(
     point = _plain_point(executor, question.model, batch)
     if point is None:
         return Failed(stage="verify", kind="illegal", message=f"{TARGET} is not available: pip install {TARGET}")
-    with tempfile.TemporaryDirectory(prefix="infertune-reference-") as artifact:
+    with Scratch("reference") as artifact:
         built = executor.run(TARGET, BuildJob(model=question.model, point=point, into=artifact), timeout_s=TIMEOUT_S)
         if isinstance(built, Failed):
             return built

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from infertune.core.records import (
 )
 from infertune.core.seams import Clock, Executor, Target
 from infertune.edge.counters import Counters
+from infertune.edge.scratch import Scratch
 from infertune.measure.ceilings import product_model
 from infertune.measure.conditions import between
 from infertune.study.question import probe
@@ -44,7 +44,7 @@ PATIENCE_SHARE = 0.5
 def examine(executor: Executor, target: Target) -> Noise | None:
     """Three launches of a product of matrices under the target's first baseline; None where it cannot run."""
     devices = probe(executor, target)
-    with tempfile.TemporaryDirectory(prefix="infertune-steadiness-") as folder:
+    with Scratch("steadiness") as folder:
         product, artifact = str(Path(folder) / "product.onnx"), str(Path(folder) / "artifact")
         Path(artifact).mkdir()
         product_model(product, rows=ROWS)

@@ -35,7 +35,7 @@ from infertune.core.records import (
 from infertune.core.seams import CandidateFailed
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.process import die_with_parent
-from infertune.edge.shell import LocalShell
+from infertune.edge.shell import WorkerShell
 from infertune.edge.worker import stage_of, write_frame
 from infertune.targets import find_target
 
@@ -62,13 +62,13 @@ def perform(target_name: str, job: Job) -> WorkerReply:
     target = find_target(target_name)
     match job:
         case ProbeJob():
-            return Found(devices=target.probe(LocalShell()))
+            return Found(devices=target.probe(WorkerShell()))
         case BuildJob():
-            return target.build(job, LocalShell())
+            return target.build(job, WorkerShell())
         case MeasureJob():
-            return target.measure(job, MonotonicClock(), LocalShell())
+            return target.measure(job, MonotonicClock(), WorkerShell())
         case InferJob():
-            return target.infer(job, LocalShell())
+            return target.infer(job, WorkerShell())
         case ExportJob():
             return target.export(job)
 
