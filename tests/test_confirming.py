@@ -8,9 +8,10 @@ from pathlib import Path
 from infertune.build.cache import ArtifactCache
 from infertune.core import choice, history
 from infertune.core.answer import answer
-from infertune.core.records import Decided, Job, MeasureJob, Measurement, RawNs, Reply
+from infertune.core.records import Decided, Found, Job, MeasureJob, Measurement, ProbeJob, RawNs, Reply
 from infertune.core.space import Point
 from infertune.search import find_ending, find_strategy
+from infertune.study import checking
 from infertune.study.bench import Bench
 from infertune.study.calm import Calm
 from infertune.study.confirming import _doubtful
@@ -20,7 +21,7 @@ from infertune.study.question import ask
 from infertune.study.tuning import run
 from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor
-from infertune.testing.records import a_launch, a_measurement
+from infertune.testing.records import a_device, a_launch, a_measurement
 from infertune.testing.store import MemoryStore
 from simulated_races import BASELINE, asked, candidates
 from test_study_flow import Laboratory, decisions, killed
@@ -138,3 +139,24 @@ def test_a_difference_hidden_at_one_level_of_a_front_is_looked_at_again(tmp_path
         for point, found in ((winner, ours), (default, a_measurement(50.0, 9.0, count=700))):
             loop.journal.append(a_launch(point, found, purpose="confirm", block=block))
     assert _doubtful(loop, [winner])
+
+
+class TwoDevices(FakeExecutor):
+    """OpenVINO finds a GPU beside the CPU."""
+
+    def _perform(self, target: str, job: Job) -> Reply:
+        if isinstance(job, ProbeJob) and target == "openvino":
+            return Found(devices=(a_device(target), replace(a_device(target), name="gpu")))
+        return super()._perform(target, job)
+
+
+def test_a_check_on_one_device_does_not_stand_for_another(tmp_path: Path) -> None:
+    """A GPU rounds otherwise than the CPU does."""
+    lab = Laboratory(tmp_path)
+    lab.executor = TwoDevices(lab.clock, rate, error=lambda point: 3.0 * (point.device == "gpu"))
+    loop = a_loop(lab, 900.0)
+    theirs = next(p for p in loop.baselines() if p.device == "gpu")
+    ours = next(p for p in loop.baselines() if p.settings == theirs.settings)
+    assert ours.device == "cpu" and checking.check(loop, ours)
+    checking.check_baseline(loop, theirs)
+    assert not loop.faithful(theirs)

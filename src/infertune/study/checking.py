@@ -52,12 +52,6 @@ def trusted(loop: Loop, point: Point) -> bool:
     return is_exact(point) and all(verdict.faithful(terms, p) for p in terms.fidelities if is_exact(p))
 
 
-def arithmetic(loop: Loop, point: Point) -> tuple[object, ...]:
-    """What decides a point's numerics: the target, its precision and what was built."""
-    built = loop.setting.space(point.target, point.device).build_part(point)
-    return point.target, point.get("precision", "f32"), point.get("execution_mode", ""), built
-
-
 def check(loop: Loop, point: Point) -> bool:
     """Whether a point's outputs meet the goal's fidelity; checked now unless the record knows."""
     known = history.fidelities(loop.journal.entries).get(point)
@@ -87,8 +81,9 @@ def check_offered(loop: Loop) -> None:
 
 
 def _check_or_copy(loop: Loop, point: Point) -> None:
-    checked = history.fidelities(loop.journal.entries)
-    twin = next((f for p, f in checked.items() if arithmetic(loop, p) == arithmetic(loop, point)), None)
+    checked, spaces = history.fidelities(loop.journal.entries), loop.setting.question.spaces
+    ours = verdict.arithmetic(point, spaces)
+    twin = next((f for p, f in checked.items() if verdict.arithmetic(p, spaces) == ours), None)
     if twin is not None:
         told = replace(twin, point=point, reason=twin.reason or f"{verdict.SAME_ARITHMETIC} {twin.point}")
         loop.journal.append(Checked(fidelity=told, wall_s=0.0))
