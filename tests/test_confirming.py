@@ -14,10 +14,11 @@ from infertune.search import find_ending, find_strategy
 from infertune.study import checking
 from infertune.study.bench import Bench
 from infertune.study.calm import Calm
-from infertune.study.confirming import _doubtful
+from infertune.study.confirming import _doubtful, _open
 from infertune.study.journal import Journal
 from infertune.study.loop import Loop
 from infertune.study.question import ask
+from infertune.study.racing import Raced
 from infertune.study.tuning import run
 from infertune.testing.clock import FakeClock
 from infertune.testing.executor import FakeExecutor
@@ -160,3 +161,12 @@ def test_a_check_on_one_device_does_not_stand_for_another(tmp_path: Path) -> Non
     assert ours.device == "cpu" and checking.check(loop, ours)
     checking.check_baseline(loop, theirs)
     assert not loop.faithful(theirs)
+
+
+def test_a_finalist_is_not_left_out_for_baselines_with_wrong_outputs(tmp_path: Path) -> None:
+    """There is time for two finalists beside one baseline, and not beside four."""
+    loop = a_loop(Laboratory(tmp_path, error=lambda point: 3.0 * (point.target == "openvino")), 45.0)
+    plain = loop.baselines()[0]
+    finalists = (plain.but(set_size=2), plain.but(set_size=3))
+    assert not loop.confirmable(finalists)
+    assert _open(loop, Raced(finalists=finalists), "") == list(finalists)
