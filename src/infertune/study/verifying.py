@@ -38,6 +38,7 @@ class Verdict:
     ``ratio`` is measured / promised throughput, ``relative`` the same with the machine's drift cancelled by ``basis``
     (equal to ``ratio`` where nothing cancels it). That decides: ``kept`` says whether it reaches 1 - tolerance,
     ``settled`` whether its whole interval lies on one side of that. ``changes`` says what is different from then.
+    What was promised is taken as it stands: how uncertain it was when it was measured is in none of the intervals.
     """
 
     promised: Promise
