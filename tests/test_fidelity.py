@@ -104,6 +104,56 @@ def test_the_measure_is_that_of_the_worst_output(tmp_path: Path) -> None:
     assert replace(worst(CHANCES, np.eye(16)), metric=0.5).words("mine:top1") == "mine:top1 0.50000"
 
 
+def test_outputs_wrong_by_a_factor_are_wrong(tmp_path: Path) -> None:
+    true = np.random.default_rng(0).normal(size=(4, 32))
+
+    def found(factor: float) -> Fidelity:
+        ours, theirs = saved(tmp_path / "a.npz", **{"y.0": factor * true}), saved(tmp_path / "b.npz", **{"y.0": true})
+        return compare_outputs(POINT, ours, theirs, inputs=4)
+
+    assert found(200.0).words("") == found(1 / 200).words("") == "length 0.01000"
+    assert found(1.15).cosine == pytest.approx(0.990, abs=5e-4)
+    assert found(1.001).words("") == "cosine 1.00000", "rounding"
+    assert distance({"y": 200 * true}, {"y": true}, 0.99) == "y has length 0.0100 to the reference; the limit is 0.99"
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (0, 2, 1)])
+def test_a_detector_whose_scores_are_lost_is_wrong(tmp_path: Path, axes: tuple[int, ...]) -> None:
+    """Boxes in pixels and scores in one output, as YOLO has them: the cosine over all of it is 1 without any score."""
+    rng = np.random.default_rng(0)
+    boxes, scores = rng.uniform(1, 320, (4, 1, 4, 300)), rng.uniform(0, 0.9, (4, 1, 18, 300)) ** 8
+    scores[0] = 1e-4  # nothing is to be seen on the first image
+
+    def found(factor: float, floor: float = 0.0) -> Fidelity:
+        kept = np.where(scores < floor, 0.0, scores)
+        both = zip(boxes, factor * kept, strict=True), zip(boxes, scores, strict=True)
+        for name, pairs in zip(("ours", "theirs"), both, strict=True):
+            outputs = (np.concatenate(pair, axis=1).transpose(axes) for pair in pairs)
+            saved(tmp_path / f"{name}.npz", **{f"y.{i}": array for i, array in enumerate(outputs)})
+        return compare_outputs(POINT, tmp_path / "ours.npz", tmp_path / "theirs.npz", inputs=4)
+
+    assert found(0.0).words("") == "slices 0.00000" and found(0.5).words("") == "slices 0.80000"
+    assert found(1.0, floor=1 / 255).cosine > 0.999, "eight bits of a score are enough"
+
+
+@pytest.mark.parametrize("shape", [(4, 18, 30), (4, 300), (4, 300, 18, 2)])
+def test_slices_are_judged_in_long_matrices_alone(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    true = np.random.default_rng(0).normal(size=shape)
+    true[:, 1] /= 1000
+    mine = true.copy()
+    mine[:, 1] = 0.0
+    ours, theirs = saved(tmp_path / "a.npz", **{"y.0": mine}), saved(tmp_path / "b.npz", **{"y.0": true})
+    assert compare_outputs(POINT, ours, theirs, inputs=4).measure == "cosine"
+
+
+def test_a_slice_that_holds_rounding_alone_says_nothing(tmp_path: Path) -> None:
+    true = np.random.default_rng(0).normal(size=(1, 300, 6))
+    mine, true[:, :, 0] = true.copy(), 1e-9
+    mine[:, :, 0] = -1e-9
+    ours, theirs = saved(tmp_path / "a.npz", **{"y.0": mine}), saved(tmp_path / "b.npz", **{"y.0": true})
+    assert compare_outputs(POINT, ours, theirs, inputs=4).words("") == "cosine 1.00000"
+
+
 def test_a_reference_that_never_varies_cannot_judge(tmp_path: Path) -> None:
     true = np.full(16, 0.25)
     found = found_for(tmp_path, np.full(16, 0.26), true)

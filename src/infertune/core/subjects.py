@@ -181,16 +181,17 @@ class Repeats:
     varied_ns: RawNs
 
 
-Measure = Literal["cosine", "concordance"]
+Measure = Literal["cosine", "concordance", "length", "slices"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fidelity:
     """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs.
 
-    Of an output of one number per sample it is the concordance (`verify.outputs`); ``measure`` names which of the two
-    was the worst. ``metric`` is what the person's own measure of closeness says, where there is one: it counts instead
-    of both.
+    Of an output of one number per sample it is the concordance, of one that is longer or shorter than the reference's
+    how much alike the lengths are, and of slices that a cosine cannot see how near they are by themselves
+    (`verify.outputs`); ``measure`` names which of the four was the worst.
+    ``metric`` is what the person's own measure of closeness says, where there is one: it counts instead of all.
     """
 
     point: Point
