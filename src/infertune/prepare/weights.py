@@ -11,7 +11,7 @@ from infertune.core.errors import DataError, quoted
 from infertune.prepare import external, graphs
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 KEPT_BYTES = 8192
 """Tensors up to this size stay in a stripped model: shapes, axes and scalars, which shape inference reads."""
@@ -129,13 +129,24 @@ def _bad(found: graphs.Found, what: str) -> DataError:
 def strip(model: ModelProto, weights: Iterable[Weight]) -> None:
     """Take large tensors out of a model in memory and bring small external ones in. ``weights`` is `weigh` of it.
 
-    A stripped tensor keeps its name, type and dimensions and points to the external file `STUB`.
+    A stripped tensor keeps its name, type and dimensions and points to the external file `STUB`. Of trees, which nodes
+    of ai.onnx.ml hold as lists of millions of numbers and no shape depends on, the first few are left.
     """
+    for scope in graphs.scopes(model):
+        for node in scope.body.node:
+            if node.domain == "ai.onnx.ml":
+                _shorten(node)
     for found, weight in zip(graphs.tensors(model), weights, strict=True):
         if weight.size_bytes > KEPT_BYTES:
             point_outside(found.tensor, STUB, 0, weight.size_bytes)
         elif weight.stretch is not None:
             put_inside(found.tensor, weight.stretch.read())
+
+
+def _shorten(node: NodeProto) -> None:
+    for attribute in node.attribute:
+        for values in (attribute.ints, attribute.floats, attribute.strings):
+            del values[KEPT_BYTES:]
 
 
 def bring_small_in(model: ModelProto, weights: Iterable[Weight]) -> None:
