@@ -8,6 +8,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,8 +21,10 @@ from onnxruntime.datasets import get_example
 import tiny_graphs as tiny
 from infertune.core import wire
 from infertune.core.errors import DataError, InfertuneError, NotFoundError, UsageError
-from infertune.core.records import Model
+from infertune.core.records import Feed, Model
+from infertune.prepare import inputs as run_inputs
 from infertune.prepare import source
+from infertune.prepare.inputs import make_inputs
 from infertune.prepare.load import describe
 from infertune.prepare.symbols import Port, name_dims
 
@@ -55,10 +58,34 @@ def test_a_text_model(tmp_path: Path) -> None:
     assert wire.from_plain(wire.to_plain(model), Model) == model
 
 
+def test_a_single_number_takes_the_value_that_the_model_asks_for(tmp_path: Path) -> None:
+    """With any other sampling rate a voice detector took the branch of another network, which refused the window."""
+    rates = [tiny.scalar("low", 8000, np.int64), tiny.scalar("high", 16000, np.int64), tiny.constant("pad", 1)]
+    nodes = [
+        helper.make_node("Equal", ["rate", "low"], ["is_low"]),
+        helper.make_node("Reshape", ["rate", "pad"], ["flat"]),
+        helper.make_node("Equal", ["high", "flat"], ["is_high"]),
+        helper.make_node("Equal", ["ids", "pad"], ["is_pad"]),
+        helper.make_node("Add", ["other", "pad"], ["more"]),
+    ]
+    dims: dict[str, list[int | str]] = {"rate": [], "ids": ["batch", 4], "other": []}
+    inputs = [tiny.value(name, dims[name], TensorProto.INT64) for name in dims]
+    outputs = [tiny.value(name, None, TensorProto.BOOL) for name in ("is_low", "is_high", "is_pad")]
+    model = described(tiny.model(nodes, inputs, outputs, rates), tmp_path)
+    assert {spec.name: spec.meant for spec in model.inputs} == {"rate": 16000, "ids": None, "other": None}
+    drawn = make_inputs(model, Feed(seed=0), 2, 3)
+    assert [int(each["rate"]) for each in drawn] == [16000] * 3 and drawn[0]["rate"].dtype == np.int64
+    assert run_inputs.described(model.inputs[0], model, 2) == ["whole", 16000, 16001]
+
+
 def test_trees_are_checked_without_their_millions_of_numbers(tmp_path: Path) -> None:
     """Copying, writing and reading them again took most of the 40 s of a forest of 185 MiB."""
     count = 200_000
-    lists = {"nodes_values": [0.5] * count, "nodes_nodeids": [7] * count, "nodes_modes": ["LEAF"] * count}
+    lists: dict[str, Any] = {
+        "nodes_values": [0.5] * count,
+        "nodes_nodeids": [7] * count,
+        "nodes_modes": ["LEAF"] * count,
+    }
     node = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1, **lists)
     ports = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name, size in (("x", 4), ("y", 1))

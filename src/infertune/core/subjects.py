@@ -61,12 +61,16 @@ def facts(**pairs: object) -> Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """An input or output. ``dims`` holds numbers and symbols; ``below`` the exclusive bound of integer inputs."""
+    """An input or output. ``dims`` holds numbers and symbols; ``below`` the exclusive bound of integer inputs.
+
+    ``meant``: the one value that the model asks a single number for, as it does a sampling rate.
+    """
 
     name: str
     dtype: str  # numpy name: float32, int64, bool, ...
     dims: tuple[int | str, ...]
     below: int | None = None
+    meant: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

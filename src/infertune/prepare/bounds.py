@@ -1,4 +1,5 @@
-"""Exclusive bounds of whole-number inputs: how many rows the tables that they index have (a vocabulary, positions)."""
+"""What values whole-number inputs take: the rows of the tables that they index (a vocabulary, positions), or the
+constants that they are compared with."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from infertune.prepare import graphs
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 # operators whose first input's values reach the output unchanged (perhaps some of them, perhaps rearranged)
 _CARRIES = frozenset(
@@ -45,6 +46,27 @@ def index_bounds(model: ModelProto) -> dict[str, int]:
     return {name: min(bounds) for name, bounds in found.items() if bounds}
 
 
+def meant_values(model: ModelProto) -> dict[str, int]:
+    """By input name, the largest stored number that it is asked to equal: of two sampling rates the higher one.
+
+    Of inputs that are one number; token ids are compared with the padding's, which they seldom are.
+    """
+    wiring = _wire(graphs.inlined(model))
+    single = [port.name for port in model.graph.input if _is_single(port)]
+    found = {name: [v for node, place in _uses(wiring, name) for v in _asked(wiring, node, place)] for name in single}
+    return {name: max(values) for name, values in found.items() if values}
+
+
+def _is_single(port: ValueInfoProto) -> bool:
+    tensor = port.type.tensor_type
+    return tensor.HasField("shape") and all(d.HasField("dim_value") and d.dim_value == 1 for d in tensor.shape.dim)
+
+
+def _asked(wiring: _Wiring, node: NodeProto, place: int) -> Iterator[int]:
+    if node.op_type == "Equal":
+        yield from _scalar(wiring, node.input[1 - place])
+
+
 def _wire(model: ModelProto) -> _Wiring:
     wiring = _Wiring()
     for scope in graphs.scopes(model):
@@ -63,8 +85,11 @@ def _wire(model: ModelProto) -> _Wiring:
 
 
 def _bounds(wiring: _Wiring, start: str) -> set[int]:
-    """Follow the values of ``start`` to every place where they are used as indices."""
-    bounds: set[int] = set()
+    return {bound for node, place in _uses(wiring, start) for bound in _bound_here(wiring, node, place)}
+
+
+def _uses(wiring: _Wiring, start: str) -> Iterator[tuple[NodeProto, int]]:
+    """Follow the values of ``start`` to every node that reads them: it, and the place among its inputs."""
     seen: set[str] = set()
     waiting = [start]
     while waiting:
@@ -73,10 +98,9 @@ def _bounds(wiring: _Wiring, start: str) -> set[int]:
             continue
         seen.add(name)
         for node, place in wiring.readers[name]:
-            bounds.update(_bound_here(wiring, node, place))
+            yield node, place
             if node.op_type in _CARRIES and (place == 0 or node.op_type == "Concat"):
                 waiting.extend(node.output)
-    return bounds
 
 
 def _bound_here(wiring: _Wiring, node: NodeProto, place: int) -> Iterator[int]:

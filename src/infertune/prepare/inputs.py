@@ -71,8 +71,14 @@ _Make = Callable[[TensorSpec, Model, tuple[int, ...], np.random.Generator], Arra
 
 
 def _rule(spec: TensorSpec) -> _Make:
+    if spec.meant is not None:
+        return _meant
     rules = {"b": _BOOL, "f": _FLOAT}.get(np.dtype(spec.dtype).kind, _WHOLE)
     return next(make for words, make in rules if re.search(words, spec.name, re.IGNORECASE))
+
+
+def _meant(spec: TensorSpec, _model: Model, shape: tuple[int, ...], _rng: np.random.Generator) -> Array:
+    return np.full(shape, spec.meant)
 
 
 def _ones(spec: TensorSpec, _model: Model, shape: tuple[int, ...], _rng: np.random.Generator) -> Array:

@@ -31,15 +31,22 @@ FEEDABLE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What goes in and out as the file states it, and the exclusive bounds of whole-number inputs."""
+    """What goes in and out as the file states it, and the values of whole-number inputs (`TensorSpec`)."""
 
     inputs: tuple[symbols.Port, ...]
     outputs: tuple[symbols.Port, ...]
     below: dict[str, int]
+    meant: dict[str, int]
 
     def inputs_named(self, naming: symbols.Naming) -> tuple[TensorSpec, ...]:
         return tuple(
-            TensorSpec(name=port.name, dtype=port.dtype, dims=dims, below=self.below.get(port.name))
+            TensorSpec(
+                name=port.name,
+                dtype=port.dtype,
+                dims=dims,
+                below=self.below.get(port.name),
+                meant=self.meant.get(port.name),
+            )
             for port, dims in zip(self.inputs, naming.inputs, strict=True)
         )
 
@@ -99,10 +106,12 @@ def read_ports(model: ModelProto) -> Ports:
     fed = [port for port in model.graph.input if port.name not in stored]
     integers = {port.name for port in fed if "int" in _type_words(port)}
     below = bounds.index_bounds(model) if integers else {}
+    meant = bounds.meant_values(model) if integers else {}
     return Ports(
         inputs=tuple(_port(port) for port in fed),
         outputs=tuple(_port(port) for port in model.graph.output),
         below={name: bound for name, bound in below.items() if name in integers},
+        meant={name: value for name, value in meant.items() if name in integers},
     )
 
 
