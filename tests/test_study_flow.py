@@ -423,6 +423,45 @@ def test_a_point_that_hangs_does_not_take_the_study_far_beyond_its_budget(tmp_pa
     assert limits and max(limits) < 30.0, "a launch may end so many seconds after the budget at most"
 
 
+def test_no_build_or_launch_may_take_more_than_half_of_a_short_study(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path)
+    whole = lab.executor.run
+    limits: list[float] = []
+
+    def slow(target: str, job: Job, *, timeout_s: float) -> Reply:
+        tried = isinstance(job, BuildJob | MeasureJob) and job.point["preset"] == "explicit"
+        limits.extend([timeout_s] if tried and len(limits) < 2 else [])
+        if len(limits) != 2 or not isinstance(job, MeasureJob):
+            return whole(target, job, timeout_s=timeout_s)
+        limits.append(math.inf)
+        lab.clock.advance(timeout_s)
+        return Failed(stage="measure", kind="timeout", message=f"no result within {timeout_s:.0f} s")
+
+    lab.executor.run = slow  # type: ignore[method-assign]
+    found = answer(lab.run(budget_s=60.0))
+    assert max(limits[:2]) <= 30.0, "the first build and the first launch, before anything was measured"
+    assert found.winner is not None and found.confirmed
+    assert lab.clock.now_ns() / 1e9 < 60.0 + OVERTIME_S
+
+
+def test_nothing_is_kept_back_for_confirming_before_anything_was_measured(tmp_path: Path) -> None:
+    """Else a study of 40 s with four baselines would give up after 10 s."""
+
+    def fails(job: Job) -> Failed | None:
+        early = isinstance(job, MeasureJob) and lab.clock.now_ns() < 28e9
+        return Failed(stage="measure", kind="crash", message="Boom") if early else None
+
+    lab = Laboratory(tmp_path, fails=fails, start_s=4.0)
+    assert answer(lab.run(budget_s=40.0)).winner is not None
+
+
+def test_baselines_that_there_is_no_time_to_launch_are_not_compared(tmp_path: Path) -> None:
+    lab = Laboratory(tmp_path, start_s=8.0)
+    found = answer(lab.run(budget_s=40.0))
+    checked = {e.fidelity.point for e in lab.events(Checked) if isinstance(e, Checked)}
+    assert found.winner is not None and not found.confirmed and checked == {found.winner}
+
+
 def test_limits_are_kept(tmp_path: Path) -> None:
     limit_ms = 60.0
     found = answer(Laboratory(tmp_path, goal=f"max throughput, p50 < {limit_ms} ms").run())

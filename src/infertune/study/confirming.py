@@ -63,9 +63,9 @@ def _confirm(loop: Loop, raced: Raced, why: str) -> list[Point]:
     outvoted by more of them. Baselines that are clearly not the best one, or far behind the winner, leave after the
     least number of blocks.
     """
-    finalists = _open(loop, raced, why)
+    finalists, begins = _open(loop, raced, why)
     points = list(dict.fromkeys([*finalists, *loop.rivals()]))
-    if not points:
+    if not points or not begins:
         return finalists
     first = _next_block(_fresh(loop))
     for block in range(first, planning.CONFIRM_BLOCKS + planning.MAKE_UP_BLOCKS):
@@ -91,8 +91,8 @@ def _fits(loop: Loop, points: Sequence[Point], plan: Plan, block: int) -> bool:
     return loop.affordable(points, plan, loop.budget_s if block else late)
 
 
-def _open(loop: Loop, raced: Raced, why: str) -> list[Point]:
-    """Check outputs, write the decision down, and say who is confirmed.
+def _open(loop: Loop, raced: Raced, why: str) -> tuple[list[Point], bool]:
+    """Check outputs, write the decision down, and say who is confirmed, and whether there is time for it.
 
     A tie steps in for a winner that is wrong, then whatever else is best and right.
     """
@@ -105,10 +105,19 @@ def _open(loop: Loop, raced: Raced, why: str) -> list[Point]:
         order = chain(raced.ties, clear_points(loop), _best_first(loop))
         faithful = list(islice((p for p in order if _is_right(loop, p)), 1))
     ties = [p for p in raced.ties if loop.faithful(p)]
-    _check_baselines(loop)
+    begins = _begins(loop, faithful)
+    if begins:
+        _check_baselines(loop)
     others = tuple(p for p in ties if p not in faithful)
     loop.journal.append(Decided(finalists=tuple(faithful or finalists), why=why, ties=others))
-    return faithful
+    return faithful, begins
+
+
+def _begins(loop: Loop, faithful: Sequence[Point]) -> bool:
+    """Whether there is time for a block after the baselines' outputs were compared; for nothing else they need be."""
+    points = list(dict.fromkeys([*faithful, *loop.baselines()]))
+    until = loop.budget_s + planning.OVERTIME_S - loop.check_s()
+    return loop.affordable(points, _plan(loop, points, planning.CONFIRM_BLOCKS), until)
 
 
 def _check_baselines(loop: Loop) -> None:

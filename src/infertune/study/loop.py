@@ -27,8 +27,9 @@ from infertune.study.question import Setting
 
 OnPhase = Callable[[str, str], None]
 LEAST_BUILD_S = 30.0
-LATER_BUILDS = 0.5  # of what is left for searching, once there is something to answer with
+EACH = 0.5  # of what is left for searching, at most, for one build or one launch: others must have their turn
 LEAST_LAUNCH_S = 20.0
+LEAST_SHARE = 0.25  # of the budget, where that is less than the least of a build or launch
 NOTHING_LEFT = "the strategy has nothing left that is worth a trial"
 _FIRST_GUESS_S = 2.0  # launch overhead assumed before any launch was seen
 
@@ -209,6 +210,10 @@ class Loop:
         costs, plan = self.costs(), self.plans.confirm
         return sorted(near, key=lambda point: costs.launch_s(point, plan))[:1]
 
+    def is_over(self) -> bool:
+        """Whether only the reserve is left, or no time at all while nothing was measured that it could be for."""
+        return self.left_s <= (self.reserve_s() if self.scores() else 0.0)
+
     def search(self) -> str:
         """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why."""
         return self.closing(self._searched())
@@ -223,7 +228,7 @@ class Loop:
         while not self.stop():
             if self.max_trials is not None and len(self.asked()) >= self.max_trials:
                 return f"all {self.max_trials} {history.TRIALS_SPENT}"
-            if self.left_s <= self.reserve_s():
+            if self.is_over():
                 return history.TIME_SPENT
             checking.faithful_leaders(self, self.scores())
             began = self.clock.now_ns()
@@ -284,7 +289,7 @@ class Loop:
     def _screen(self, points: Sequence[Point]) -> None:
         if not self.bench.knows(points):
             self.on_phase("build", "; ".join(map(self.named, points)))
-        self.bench.build(points, most_s=self.most_build_s(LATER_BUILDS if self.scores() else 1.0))
+        self.bench.build(points, most_s=self.most_build_s(EACH))
         for point in points:
             self._launch(point, "screen", self._calm_by())
 
@@ -297,7 +302,8 @@ class Loop:
         self.calm.wait(calm_by)
         if not self.stop():
             self.on_phase("search", self.named(point))
-            self.bench.launch(point, purpose, 0, self.plans.screen, most_s=self._most_launch_s())
+            most_s = self._most_launch_s() if purpose == "anchor" else self.most_screen_s()
+            self.bench.launch(point, purpose, 0, self.plans.screen, most_s=most_s)
 
     def _most_launch_s(self) -> float:
         """A point that hangs must not take the study far beyond its budget."""
@@ -305,11 +311,14 @@ class Loop:
 
     def most_build_s(self, share: float = 1.0) -> float:
         """A build that hangs must leave the time for confirmation; ``share`` of what searching has left."""
-        return min(BUILD_TIMEOUT_S, max(LEAST_BUILD_S, share * self.searching_s()))
+        return min(BUILD_TIMEOUT_S, max(self._least_s(LEAST_BUILD_S), share * self.searching_s()))
 
     def most_screen_s(self) -> float:
-        """A launch that hangs on a card must leave the time for others."""
-        return max(LEAST_LAUNCH_S, self.searching_s() / 2)
+        """A launch that hangs must leave the time for others."""
+        return max(self._least_s(LEAST_LAUNCH_S), EACH * self.searching_s())
+
+    def _least_s(self, usual_s: float) -> float:
+        return min(usual_s, LEAST_SHARE * self.budget_s)
 
     def searching_s(self) -> float:
         """What is left of the time for searching."""

@@ -145,7 +145,7 @@ class Pipeline:
         loop = self.loop
         if loop.stop():
             return "interrupted"
-        if loop.left_s <= loop.reserve_s():
+        if loop.is_over():
             return history.TIME_SPENT
         spent = loop.max_trials is not None and len(loop.asked()) >= loop.max_trials
         return f"all {loop.max_trials} {history.TRIALS_SPENT}" if spent and not self._waiting() else ""
