@@ -220,6 +220,20 @@ def test_a_column_without_a_number_is_told_as_such(
     assert set(json.loads(capfd.readouterr().out)[0]["phases"]) == {"device", "kernel driver"}
 
 
+def test_a_request_without_a_total_leaves_little_s_law_to_the_others(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, run = tmp_path / "a-latency.txt", tmp_path / "run.txt"
+    lines = profile(20).splitlines()
+    lines[7] = "2, N/A, N/A, " + ", ".join(["N/A"] * len(NEEDED))
+    path.write_text("\n".join(lines) + "\n")
+    run.write_text("InferenceCnt 20 TotalDuration 46000us BatchSize 1 Inf/Sec 434.783\n")
+    assert main(["latency-stats", str(path), "--result", str(run), "--json"]) == 0
+    (told,) = json.loads(capfd.readouterr().out)
+    assert told["columns"]["totalRoundtripTime"]["count"] == 19
+    assert told["little"]["asked"] == 1 and told["little"]["in_flight"] == pytest.approx(1, rel=0.1)
+
+
 def test_shares_add_up() -> None:
     parts = shares({"a": np.asarray([1.0, 2.0]), "b": np.asarray([4.0, 5.0])})
     assert sum(p.of_whole for p in parts) == pytest.approx(1.0)

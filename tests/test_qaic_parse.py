@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infertune.core import stats
+from infertune.core.seams import CandidateFailed
+from infertune.core.space import Point
 from infertune.targets.qaic.configurator_log import SearchPoint, parse_log
 from infertune.targets.qaic.parse import Stats, failure, health, parse_cards, parse_stats, written_files
 from infertune.targets.qaic.profile import Garbled, breakdown, parse_profile, render
+from infertune.targets.qaic.run import RunResult, measurement
 
 PUBLISHED = [
     ("InferenceCnt 6517 TotalDuration 20215390us BatchSize 8 Inf/Sec 2579.025", 2579.025),
@@ -40,6 +44,7 @@ def test_a_published_result_is_computed_again(line: str, rate: float) -> None:
         (HEAD + "InferenceCnt 0 TotalDuration 20215390us BatchSize 8 Inf/Sec 0.000\n", "counts nothing"),
         (HEAD + "InferenceCnt 1 TotalDuration 0us BatchSize 8 Inf/Sec inf\n", "not whole"),
         (HEAD + "InferenceCnt -4 TotalDuration 9us BatchSize 8 Inf/Sec 1\n", "not whole"),
+        (HEAD + f"InferenceCnt {'9' * 400} TotalDuration 9us BatchSize 8 Inf/Sec 1\n", "not whole"),
     ],
 )
 def test_a_result_that_is_not_whole_gives_no_number(text: str, says: str | None) -> None:
@@ -156,11 +161,37 @@ def test_a_cut_last_line_does_not_count() -> None:
         (render(COLUMNS, [ROWS[0][:-6] + "x"], ["a"] * 4), "instead of a number"),
         (render(COLUMNS, [ROWS[0][:-6] + "-1"], ["a"] * 4), "no time"),
         (render(COLUMNS, [ROWS[0][:-6] + "inf"], ["a"] * 4), "no time"),
+        (render(COLUMNS, [ROWS[0][:-6] + "1e300"], ["a"] * 4), "no time"),
     ],
 )
 def test_a_damaged_profile_says_where(text: str, says: str) -> None:
     with pytest.raises(Garbled, match=says):
         parse_profile(text)
+
+
+POINT = Point.of("qaic", "qid0", {"batch": 1, "instances": 1, "set_size": 1})
+COUNTED = Stats(inferences=10, duration_us=23_000, batch=1)
+
+
+def result_of(*rows: str) -> RunResult:
+    return RunResult(stats=COUNTED, profiles=(parse_profile(render(COLUMNS, rows, ["a"] * 4)),), wall_s=1.0)
+
+
+def test_a_part_of_a_request_that_is_not_there_leaves_the_parts_made_of_it_out() -> None:
+    found = measurement(result_of(*ROWS), POINT, 1, simulated=False)
+    assert list(found.latencies_ns) == [2284600, 2286600]
+    assert {phase.name for phase in found.phases} == {"kernel driver", "device"}
+
+
+def test_a_request_whose_total_is_not_there_is_counted_and_not_timed() -> None:
+    untimed = ROWS[0].replace("2284.6", "N/A")
+    found = measurement(result_of(ROWS[0], untimed, ROWS[0]), POINT, 1, simulated=False)
+    assert list(found.latencies_ns) == [2284600, 2284600]
+    assert stats.throughput(found) == pytest.approx(COUNTED.samples_per_s)
+    assert dict(found.settings)["untimed"] == "1"
+    with pytest.raises(CandidateFailed) as raised:
+        measurement(result_of(untimed), POINT, 1, simulated=False)
+    assert "N/A" in raised.value.failed.message
 
 
 LOG = """2023-09-18 18:36:37.131 - [INFO]: Running optimized search

@@ -171,8 +171,6 @@ def _stats(path: Path) -> Stats:
 
 
 def _profiled(profiles: Sequence[tuple[Path, Profile]], stats: Stats | None) -> Load:
-    from infertune.report.latency import Little
-    from infertune.targets.qaic.profile import TOTAL as TOTAL_US
     from infertune.targets.qaic.profile import Garbled, breakdown, combined
 
     try:
@@ -182,9 +180,7 @@ def _profiled(profiles: Sequence[tuple[Path, Profile]], stats: Stats | None) -> 
     little = None
     if stats is not None:
         instances = len({path for path, _ in profiles})
-        asked = instances * max(1, int(whole["numInfInQueue"].max())) if "numInfInQueue" in whole.columns else 1
-        rate = stats.samples_per_s / stats.batch
-        little = Little(asked=asked, rate_per_s=rate, mean_ms=float(whole[TOTAL_US].mean()) / 1e3)
+        little = _little(whole.timed, instances, stats)
     return Load(
         name="All activations",
         columns={name.removesuffix("Us"): _milliseconds(name, whole) for name in whole.times},
@@ -195,6 +191,19 @@ def _profiled(profiles: Sequence[tuple[Path, Profile]], stats: Stats | None) -> 
         little=little,
         simulated=whole.simulated,
     )
+
+
+def _little(timed: Profile, instances: int, stats: Stats) -> Little | None:
+    """None where no request has a total."""
+    from infertune.report.latency import Little
+    from infertune.targets.qaic.profile import TOTAL as TOTAL_US
+
+    if not len(timed):
+        return None
+    queued = timed["numInfInQueue"] if "numInfInQueue" in timed.columns else timed[TOTAL_US][:0]
+    most = int(queued[queued >= 1].max(initial=1.0))  # N/A is not
+    rate = stats.samples_per_s / stats.batch
+    return Little(asked=instances * most, rate_per_s=rate, mean_ms=float(timed[TOTAL_US].mean()) / 1e3)
 
 
 def _milliseconds(name: str, profile: Profile) -> Any:

@@ -14,7 +14,9 @@ from infertune.targets.qaic.profile import Garbled
 AGREES = 1e-3
 """How far a printed rate may be from the one computed again from its parts."""
 
-_STATS = re.compile(r"InferenceCnt (\d+) TotalDuration (\d+)us BatchSize (\d+) Inf/Sec (\d+(?:\.\d+)?)\s*")
+_STATS = re.compile(
+    r"InferenceCnt (\d{1,15}) TotalDuration (\d{1,15})us BatchSize (\d{1,6}) Inf/Sec (\d+(?:\.\d+)?)\s*"
+)
 _CARD = re.compile(r"QID (\d+)\s*")
 _FIELD = re.compile(r"\t([^:]+):(.*)")
 _WRITING = re.compile(r"Writing file: ?(.+)")

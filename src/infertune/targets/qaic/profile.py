@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ NEEDED = (
 TOTAL = "totalRoundtripTimeUs"
 HEADING_LINES = 20  # at most; the tools write four
 LONGEST = 10_000_000
+MOST_US = 1e12  # eleven days: more is no time of a request
 SIMULATED = "(simulated card)"
 """In the heading of what a simulated card's runner writes; nothing of the vendor's holds it."""
 
@@ -63,6 +64,11 @@ class Profile:
         return self.values[:, self.columns.index(column)]
 
     @property
+    def timed(self) -> Profile:
+        """Without the requests whose total is N/A."""
+        return replace(self, values=self.values[~np.isnan(self[TOTAL])])
+
+    @property
     def times(self) -> tuple[str, ...]:
         """The columns that say how requests fared, in the order of the file."""
         return tuple(name for name in self.columns if name not in NOT_TIMES)
@@ -98,7 +104,7 @@ def _fast(rows: Sequence[tuple[int, str]], width: int) -> Floats | None:
         values = np.asarray(cells, dtype=np.float64).reshape(-1, width)
     except ValueError:
         return None
-    return values if bool(np.all(np.isfinite(values) & (values >= 0))) else None
+    return values if bool(np.all((values >= 0) & (values <= MOST_US))) else None
 
 
 def _heading(lines: Sequence[str]) -> tuple[int, tuple[str, ...]]:
@@ -133,7 +139,7 @@ def _cell(text: str, number: int) -> float:
         value = float(text)
     except ValueError:
         raise Garbled(f"line {number} holds `{quoted(text, 40)}` instead of a number") from None
-    if not math.isfinite(value) or value < 0:
+    if not 0 <= value <= MOST_US:
         raise Garbled(f"line {number} holds {text}, which is no time")
     return value
 

@@ -18,11 +18,12 @@ import glob
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from infertune.core.records import Failed, FailureKind, MeasureJob, Measurement, Named, Phase, Plan, RawNs, facts
 from infertune.core.seams import CandidateFailed, Done, Shell
@@ -166,22 +167,32 @@ def measurement(result: RunResult, point: Point, start: int, *, simulated: bool)
         raise failed("output", message, "")
     if stats.batch != point.number("batch", 1):
         raise failed("output", f"the program has batch {stats.batch}, not {point.number('batch', 1)}", "")
-    window_us = stats.duration_us * len(profile) / stats.inferences
-    ends = np.concatenate([ends_us(p[TOTAL], point.number("set_size", 1), window_us) for p in result.profiles])
+    timed = profile.timed
+    if not len(timed):
+        raise failed("output", f"the total of all {len(profile)} requests in the profiles is N/A", "")
+    window_us = stats.duration_us * len(timed) / stats.inferences
+    ends = np.concatenate([ends_us(p.timed[TOTAL], point.number("set_size", 1), window_us) for p in result.profiles])
     order = np.argsort(ends, kind="stable")
     return Measurement(
         batch=stats.batch,
         in_flight=point.number("instances", 1) * point.number("set_size", 1),
         wall_ns=round(window_us * FROM_US),
-        latencies_ns=_ns(profile[TOTAL][order]),
+        latencies_ns=_ns(timed[TOTAL][order]),
         ends_ns=_ns(ends[order]),
         setup_ns=max(0, round((result.wall_s - stats.duration_us / 1e6) * 1e9)),
         first_ns=0,
-        warmup_count=stats.inferences - len(profile),
-        phases=tuple(Phase(name=name, samples_ns=_ns(part[order])) for name, part in breakdown(profile).items()),
+        warmup_count=stats.inferences - len(timed),
+        phases=tuple(_phases(timed, order)),
         settings=_told(result, start),
         simulated=simulated,
     )
+
+
+def _phases(profile: Profile, order: npt.NDArray[np.intp]) -> Iterator[Phase]:
+    """The parts of every request; one is left out where a cell that it is made of is N/A."""
+    for name, part in breakdown(profile).items():
+        if not np.isnan(part).any():
+            yield Phase(name=name, samples_ns=_ns(part[order]))
 
 
 def ends_us(latencies: Floats, outstanding: int, window_us: float) -> Floats:
@@ -205,4 +216,5 @@ def _told(result: RunResult, start: int) -> Named:
         profiles=len(result.profiles),
         profile_start=start,
         cut_lines=sum(p.dropped for p in result.profiles) or None,
+        untimed=result.recorded - sum(len(p.timed) for p in result.profiles) or None,
     )
