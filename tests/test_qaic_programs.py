@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+from venv import EnvBuilder
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from infertune.core.errors import CreateError, UsageError
 from infertune.targets.qaic.parse import parse_cards, parse_stats, written_files
 from infertune.targets.qaic.profile import parse_profile
 from infertune.targets.qaic.sim.compiling import crowding
-from infertune.targets.qaic.sim.install import install
+from infertune.targets.qaic.sim.install import CONFIGURATOR, LATENCY_STATS, install
 from infertune.targets.qaic.sim.programs import compiler, profiles, query, runner
 from infertune.targets.qaic.sim.programs.container import NotAProgram, pack, read_program, unpack
 from infertune.targets.qaic.sim.programs.faults import parse_faults
@@ -387,6 +389,16 @@ def test_cards_of_a_tree_are_told_with_their_field(bench: Bench, tmp_path: Path)
     assert bench.call(query.main, ["-d", "3"]) == 255
     assert bench.call(query.main, ["-j", str(tmp_path / "q.json")]) == 0
     assert json.loads((tmp_path / "q.json").read_text())[0]["Nsp Total"] == "14"
+
+
+@pytest.mark.parametrize("name", [CONFIGURATOR, LATENCY_STATS])
+def test_the_notebook_s_python3_need_not_be_infertune_s(tmp_path: Path, name: str) -> None:
+    install(tmp_path / "sdk")
+    EnvBuilder(symlinks=True).create(tmp_path / "other")
+    argv = [str(tmp_path / "other/bin/python3"), str(tmp_path / "sdk" / name), "-h"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.lower().startswith("usage: ")
 
 
 def test_an_ultra_card_is_four_devices(tmp_path: Path) -> None:

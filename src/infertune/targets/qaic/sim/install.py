@@ -43,6 +43,8 @@ _COMMAND = """#!{python}
 import os
 import sys
 
+if sys.prefix != {prefix!r} and os.access({python!r}, os.X_OK):
+    os.execv({python!r}, [{python!r}] + sys.argv)  # the notebooks say `python3`, whichever that is
 sys.path.append({source!r})
 os.environ["QAIC_ROOT"] = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "../.."))
 from infertune.cli.{module} import script
@@ -100,8 +102,8 @@ def _write_tree(folder: Path, settings: Settings) -> None:
     for name, module in PROGRAMS.items():
         _executable(folder / name, _PROGRAM.format(python=sys.executable, name=name, source=source, module=module))
     for name, module in ((CONFIGURATOR, "model_configurator"), (LATENCY_STATS, "latency_stats")):
-        text = _COMMAND.format(python=sys.executable, name=os.path.basename(name), source=source, module=module)
-        _executable(folder / name, text)
+        of = {"python": sys.executable, "prefix": sys.prefix, "source": source, "module": module}
+        _executable(folder / name, _COMMAND.format(name=os.path.basename(name), **of))
     versions = folder / "versions" / "apps.xml"
     versions.parent.mkdir(exist_ok=True)
     versions.write_text(f"<versions><base_version>{_VERSIONS[settings.generation]}</base_version></versions>\n")
