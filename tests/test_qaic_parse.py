@@ -73,6 +73,14 @@ def test_files_are_found_in_the_output() -> None:
         ("open /dev/accel0: Permission denied", "device"),
         ("Device busy: not enough NSPs", "device"),
         ("Device not ready", "device"),
+        ("QStatus: QS_BUSY", "device"),
+        ("Insufficient NSPs: 32 requested, 16 available", "device"),
+        ("Activation failed: NSP resource not available", "device"),
+        ("Network load failed: out of DRAM", "memory"),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", "memory"),
+        ("WARNING: device busy-waiting is off\nError: bad QPC", "crash"),
+        ("[warning] device busy, trying again\nError: bad QPC", "crash"),
+        ("busyness is no state", "crash"),
         ("Segmentation fault", "crash"),
         ("", "crash"),
     ],
@@ -115,8 +123,19 @@ def test_cards_tell_what_they_are() -> None:
 def test_a_ready_card_without_its_nsps_is_not_believed() -> None:
     with pytest.raises(Garbled, match="NSPs"):
         parse_cards("QID 0\n\tStatus:Ready\n")
-    with pytest.raises(Garbled, match="status"):
-        parse_cards("QID 0\n\tPCI Address:x\n")
+
+
+def test_a_card_that_tells_nothing_leaves_the_others_as_they_are() -> None:
+    ready, _ = parse_cards(CARDS)
+    for strange in ("QID 7\n\tStatus:Ready\n", "QID 7\nFailed to open the device\n"):
+        first, _, last = parse_cards(CARDS + strange)
+        assert first == ready
+        assert (last.qid, last.ready) == (7, False)
+        assert health(last).startswith("unknown: ") and "administrator" in health(last)
+
+
+def test_fields_may_be_set_in_by_spaces() -> None:
+    assert parse_cards(CARDS.replace("\t", "    ").replace("QID 0", "QID: 0")) == parse_cards(CARDS)
 
 
 COLUMNS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infertune.core.errors import quoted
 from infertune.core.records import FailureKind, Named
@@ -17,8 +17,8 @@ AGREES = 1e-3
 _STATS = re.compile(
     r"InferenceCnt (\d{1,15}) TotalDuration (\d{1,15})us BatchSize (\d{1,6}) Inf/Sec (\d+(?:\.\d+)?)\s*"
 )
-_CARD = re.compile(r"QID (\d+)\s*")
-_FIELD = re.compile(r"\t([^:]+):(.*)")
+_CARD = re.compile(r"QID:? ?(\d{1,9})\s*")
+_FIELD = re.compile(r"[ \t]+([^:]+):(.*)")
 _WRITING = re.compile(r"Writing file: ?(.+)")
 
 
@@ -67,16 +67,24 @@ def written_files(text: str) -> tuple[str, ...]:
 # ---------------------------------------------------------------- failures
 
 _FAILURES: Sequence[tuple[FailureKind, str, str]] = (
-    ("memory", r"out of (device )?memory|insufficient (device |dram )?memory|ENOMEM|cannot allocate", "out of memory"),
+    (
+        "memory",
+        r"(out of|insufficient) ((device |dram )?memory|dram)|ENOMEM|bad_alloc|cannot allocate",
+        "out of memory",
+    ),
     ("device", r"cannot be started:", "a tool of the SDK is broken"),
     ("device", r"permission denied|EACCES", "no permission to use the card"),
-    ("device", r"\bbusy\b|EBUSY|resources? (temporarily )?unavailable|not enough (free )?NSPs?", "the card is busy"),
+    ("device", r"(?<![a-z])busy(?![a-z-])|EBUSY|device is in use", "the card is busy"),
+    ("device", r"resources? (temporarily |is |are )*(unavailable|not available)", "the card is busy"),
+    ("device", r"(not enough|insufficient) (free )?(NSP|resource)s?", "the card is busy"),
     (
         "device",
         r"device (not ready|error|lost|not found)|Status: ?Error|ENODEV|no such device|not in ready state|invalid QID",
         "the card is not ready",
     ),
 )
+_ASIDE = re.compile(r"^\W*(warn(ing)?|info|debug|note)\b.*$", re.IGNORECASE | re.MULTILINE)
+"""Lines that say nothing of a failure, as the compiler's `WARNING: <tensor> contains ..`."""
 
 
 _TOO_LARGE = re.compile(r"out of (device|dram) memory|insufficient (device |dram )memory", re.IGNORECASE)
@@ -90,7 +98,8 @@ def too_large(text: str) -> str | None:
 
 def failure(text: str, otherwise: FailureKind, what: str) -> tuple[FailureKind, str]:
     """(kind, message) of a run that failed, from what it printed. The vendor's exact words are not published, so any
-    of the usual ones count; ``otherwise`` and ``what`` are for output that says nothing of these."""
+    of the usual ones count, but for warnings; ``otherwise`` and ``what`` are for output that says nothing of these."""
+    text = _ASIDE.sub("", text) if text else text
     for kind, pattern, meaning in _FAILURES:
         if match := re.search(pattern, text, re.IGNORECASE):
             return kind, f"{meaning}: {quoted(_line_of(text, match.start()))}"
@@ -109,6 +118,8 @@ def _line_of(text: str, at: int) -> str:
 _COUNT = re.compile(r"(\d+)")
 _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)")
 MEBIBYTE = 1 << 20
+UNKNOWN = "Unknown"
+"""The tool's own word for a state that it does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,24 +163,26 @@ class Card:
 
 
 def parse_cards(text: str) -> tuple[Card, ...]:
-    """Every card; older tools print a few lines before the first. Raises `Garbled` for a card without a status."""
+    """Every card; older tools print a few lines before the first.
+
+    Raises `Garbled` for a card that is ready but does not tell its size, unless others do. One that tells no status is
+    ``Unknown``, as one that does not tell its size beside others.
+    """
     blocks: list[tuple[int, list[tuple[str, str]]]] = []
     for line in complete_lines(text):
         if card := _CARD.fullmatch(line):
             blocks.append((int(card[1]), []))
         elif blocks and (field := _FIELD.fullmatch(line)):
             blocks[-1][1].append((field[1].strip(), field[2].strip()))
-    return tuple(_card(qid, fields) for qid, fields in blocks)
+    cards = tuple(_card(qid, fields) for qid, fields in blocks)
+    strange = [card.qid for card in cards if card.ready and not card.nsps]
+    if strange and not any(card.ready and card.nsps for card in cards):
+        raise Garbled(f"card {strange[0]} is ready but does not tell how many NSPs it has")
+    return tuple(replace(card, status=UNKNOWN) if card.qid in strange else card for card in cards)
 
 
 def _card(qid: int, fields: list[tuple[str, str]]) -> Card:
-    status = dict(fields).get("Status")
-    if not status:
-        raise Garbled(f"card {qid} has no status")
-    card = Card(qid=qid, status=status, fields=tuple(fields))
-    if card.ready and not card.nsps:
-        raise Garbled(f"card {qid} is ready but does not tell how many NSPs it has")
-    return card
+    return Card(qid=qid, status=dict(fields).get("Status") or UNKNOWN, fields=tuple(fields))
 
 
 def health(card: Card) -> str:
