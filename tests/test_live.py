@@ -28,6 +28,14 @@ def test_a_point_beyond_a_limit_is_not_the_best_so_far() -> None:
     assert told("max throughput, p99 < 1 ms", [a_launch(FAST, beyond)]).best is None
 
 
+def test_figures_of_a_simulated_device_are_marked() -> None:
+    progress = Progress(goal=parse_goal("max throughput"))
+    launches = [a_launch(SLOW, 100.0), a_launch(FAST, a_measurement(200.0, simulated=True))]
+    lines = [progress.on_entry(entry) for entry in recorded([*opening(a_question()), *launches])]
+    assert [("(simulated)" in str(line)) for line in lines[-2:]] == [False, True]
+    assert progress.best_figure == "200 samples/s (simulated)"
+
+
 @pytest.mark.parametrize("speeds", [(300.0, 90.0, 100.0), (90.0, 300.0, 100.0)])
 def test_one_lucky_launch_makes_no_best(speeds: tuple[float, ...]) -> None:
     found = told("max throughput", [a_launch(SLOW, 200.0), *(a_launch(FAST, speed) for speed in speeds)])

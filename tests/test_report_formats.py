@@ -187,6 +187,13 @@ def test_simulated_figures_are_marked(render: Callable[[Sequence[Entry]], str]) 
     assert "SIMULATED" not in render(tuned())
 
 
+def test_simulated_points_that_a_person_chose_are_marked() -> None:
+    launch = a_launch(SLOW, a_measurement(120.0, simulated=True), purpose="measure")
+    entries = recorded([*opening(a_question(), budget_s=0.0), launch])
+    assert rows_text(entries).startswith("SIMULATED ")
+    assert "SIMULATED" not in rows_text(measured())
+
+
 @pytest.mark.parametrize("render", [plain_text, markdown_text])
 def test_the_default_being_as_good_is_said_in_these_words(render: Callable[[Sequence[Entry]], str]) -> None:
     assert "the default is as good: " in render(default_as_good())

@@ -33,6 +33,7 @@ from infertune.core.verdict import Terms
 from infertune.edge.clock import MonotonicClock
 
 _BARS = " ▁▂▃▄▅▆▇█"
+SIMULATED = " (simulated)"
 _PHASES = {
     "preflight": "waiting for a usable machine",
     "wait": "waiting for a quiet machine",
@@ -131,7 +132,9 @@ class Progress:
         self.best = next((point for point in order if verdict.faithful(terms, point)), None)
         if self.best is not None:
             merit, figure = self.seen[self.best]
-            self.best_figure = self.spoken(figure)
+            outcomes = (launch.outcome for launch in self.launched[self.best])
+            marked = any(isinstance(m, Measurement) and m.simulated for m in outcomes)
+            self.best_figure = self.spoken(figure) + (SIMULATED if marked else "")
             self.climb.append(merit)
 
     @property
@@ -140,7 +143,7 @@ class Progress:
         return Terms(goal=self.goal, spaces=spaces, fidelities=self.fidelities)
 
     def figure(self, measurement: Measurement) -> str:
-        return self.spoken(self.goal.value(measurement))
+        return self.spoken(self.goal.value(measurement)) + (SIMULATED if measurement.simulated else "")
 
     def spoken(self, value: float) -> str:
         is_time = latency_percent(self.goal.metric) is not None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from textwrap import wrap
 
-from infertune.core import choice, words
+from infertune.core import choice, history, words
 from infertune.core.records import Entry, Named
 from infertune.report.characters import search_curve, trade_off
 from infertune.report.document import TIME, Document, Grid, Section, all_trials, report
@@ -55,9 +55,9 @@ def rows_text(entries: Sequence[Entry], *, widths: Widths = USUAL) -> str:
     reading = choice.read(entries)
     found = table(entries)
     points = words.counted(len(found.rows), "point")
-    heading = (
-        f"{one_line(reading.question.model.name, 200)}: {points}, {words.counted(len(reading.launches), 'launch')}"
-    )
+    marked = "SIMULATED " if history.simulated(reading.question, reading.launches) else ""
+    name = one_line(reading.question.model.name, 200)
+    heading = f"{marked}{name}: {points}, {words.counted(len(reading.launches), 'launch')}"
     rows = Section(title="", grid=all_trials(found))
     failed = tuple(one_line(str(cell)) for cell in dict.fromkeys(found.column("failure")) if cell)
     why = Section(title="Failures", notes=failed)
