@@ -89,6 +89,15 @@ def test_brute_force_measures_every_legal_combination(model: Path, capsys: pytes
     assert len(saved.splitlines()) == 4
 
 
+def test_the_log_tells_flags_apart_that_the_notebook_s_line_joined(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joined = ["-convert-to-fp16-cores" if word == "-convert-to-fp16" else word for word in words(model)]
+    joined.insert(joined.index("-convert-to-fp16-cores") + 1, "1")
+    assert run(["model_configurator.py", *joined, "-compile-only"]) == 0
+    assert " -convert-to-fp16 -cores 1 " in capsys.readouterr().out.splitlines()[0]
+
+
 def test_a_model_of_a_fixed_batch_is_compiled_for_others(tmp_path: Path) -> None:
     product = helper.make_node("MatMul", ["x", "W"], ["y"])
     made = tiny.model([product], [tiny.value("x", [1, 8])], [tiny.value("y", [1, 8])], [tiny.weight("W", 8, 8)])

@@ -65,7 +65,7 @@ def configure(argv: Sequence[str], shell: Shell | None = None) -> None:
     from infertune.edge.files import ensure_folder
     from infertune.edge.shell import LocalShell
     from infertune.edge.signals import ended_by_signals
-    from infertune.targets.qaic.configurator.request import FLAGS, parse_request
+    from infertune.targets.qaic.configurator.request import FLAGS, parse_request, separated
     from infertune.targets.qaic.sim.programs.flags import usage
 
     request = parse_request(argv[1:])
@@ -74,7 +74,7 @@ def configure(argv: Sequence[str], shell: Shell | None = None) -> None:
         return
     folder = ensure_folder(Path(request.output), "the output folder")
     with open(folder / "model_configurator.log", "w") as file, ended_by_signals():
-        _logged(request, Log(file), " ".join(argv), shell or LocalShell())
+        _logged(request, Log(file), " ".join([argv[0], *separated(argv[1:])]), shell or LocalShell())
 
 
 def _logged(request: Request, say: Callable[[str], None], told: str, shell: Shell) -> None:
