@@ -18,7 +18,7 @@ from infertune.core.keys import digest
 from infertune.core.records import Artifact, BuildJob, Built, Failed, Found, Job, Reply, Saved
 from infertune.core.seams import Done
 from infertune.core.space import Point
-from infertune.edge.crew import ThreadCrew
+from infertune.edge.crew import ThreadCrew, beside
 from infertune.edge.shell import LocalShell
 from infertune.testing.clock import FakeClock
 from infertune.testing.records import a_model, a_point
@@ -226,3 +226,25 @@ def test_wall_time_is_the_clocks(cache: ArtifactCache) -> None:
     assert isinstance(built.outcome, Artifact)
     assert built.outcome.build_s == 7.5
     assert build_one(task(1), Builder(slow), cache, clock).wall_s == 0.0
+
+
+def test_somebody_looks_beside_the_work() -> None:
+    seen = threading.Event()
+
+    def look() -> str:
+        seen.set()
+        return "seen"
+
+    assert beside(lambda: seen.wait(60), look, 0.0) == (True, "seen")
+    assert beside(lambda: "done", lambda: "seen", 1000.0) == ("done", None)
+
+
+def test_a_look_is_ended_with_the_work(tmp_path: Path) -> None:
+    looking = threading.Event()
+
+    def look() -> Done:
+        looking.set()
+        return LocalShell().run(["sleep", "1000"], timeout_s=1000, log=str(tmp_path / "log"))
+
+    _, seen = beside(lambda: looking.wait(60), look, 0.0)
+    assert seen is not None and seen.timed_out

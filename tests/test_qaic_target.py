@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,8 +35,13 @@ from infertune.edge.shell import LocalShell
 from infertune.prepare.load import describe
 from infertune.study.question import alike
 from infertune.targets import find_target
+from infertune.targets.qaic.probe import condition, under_load
+from infertune.targets.qaic.run import looked, measure_point
+from infertune.targets.qaic.sdk import find_sdk
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs.faults import VARIABLE
+from infertune.targets.qaic.sim.programs.tree import Load, Tree
+from infertune.testing.clock import FakeClock
 from infertune.testing.targets import check_space
 from small_models import write_classifier
 
@@ -81,6 +88,52 @@ def test_a_launch_tells_how_the_card_was_before_and_after(model: Model, tmp_path
         assert 20 < float(settings[f"temperature_{moment}_c"]) < 100
         assert 5 < float(settings[f"power_{moment}_w"]) < 80
         assert float(settings[f"nsp_{moment}_mhz"]) == 825
+
+
+def test_a_card_under_load_tells_what_it_takes(sdk: Path) -> None:
+    tools, shell = find_sdk(str(sdk)), LocalShell()
+    assert under_load(tools, shell, 0) == ()
+    with Tree(sdk).holding(Load(qid=0, nsps=16, memory_mb=1)):
+        told = dict(under_load(tools, shell, 0))
+        assert under_load(tools, shell, 1) == ()
+    idle = dict(condition(tools, shell, 0, "before"))
+    assert float(told["power_during_w"]) > 2 * float(idle["power_before_w"])
+    assert float(told["nsp_during_mhz"]) > float(idle["nsp_before_mhz"])
+
+
+@pytest.mark.parametrize(("late_s", "told"), [(0.5, (("power_during_w", "61.5"),)), (1.5, ())])
+def test_what_a_card_tells_counts_while_the_run_cannot_be_over(
+    sdk: Path, late_s: float, told: tuple[tuple[str, str], ...]
+) -> None:
+    clock = FakeClock()
+
+    class Answering:
+        def run(self, argv: Sequence[str], *, log: str, **rest: object) -> Done:
+            clock.sleep(late_s)
+            card = "QID 0\n\tStatus:Ready\n\tNsp Total:16\n\tNsp Free:2\n\tBoard power(Watts):61.50\n"
+            Path(log).write_text(card)
+            return Done(code=0, timed_out=False, tail="", wall_s=late_s)
+
+    assert looked(find_sdk(str(sdk)), Answering(), 0, clock, 10**9) == told
+
+
+def test_the_card_is_asked_while_the_run_is_under_way(model: Model, tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    class Meeting(LocalShell):
+        """The runner does not end before somebody asked the card."""
+
+        def run(self, argv: Sequence[str], **rest: Any) -> Done:
+            if argv[0].endswith("qaic-util"):
+                asked.set()
+            elif argv[0].endswith("qaic-runner"):
+                assert asked.wait(100)
+            return super().run(argv, **rest)
+
+    point = point_of(model)
+    artifact = built(model, point, tmp_path / "b")
+    measure_point(find_sdk(), Meeting(), f"{artifact}/program", point, PLAN)
+    assert asked.is_set()
 
 
 def test_starts_queue_nothing_where_a_latency_matters(model: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 from infertune.edge.process import give_up_on
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class ThreadCrew:
@@ -32,3 +34,19 @@ class ThreadCrew:
         os.eventfd_write(self._end, 1)
         self._pool.shutdown(wait=True, cancel_futures=True)
         os.close(self._end)
+
+
+def beside(work: Callable[[], T], look: Callable[[], U], after_s: float) -> tuple[T, U | None]:
+    """Do ``work``, and ``look`` in another thread once ``after_s`` seconds have passed.
+
+    None where the work was done by then. Programs that the look waits for when the work is done are killed.
+    """
+    over = threading.Event()
+    crew = ThreadCrew(1)
+    seen = crew.submit(lambda: None if over.wait(after_s) else look())
+    try:
+        done = work()
+    finally:
+        over.set()
+        crew.close()
+    return done, None if seen.cancelled() else seen.result()

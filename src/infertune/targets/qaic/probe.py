@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from infertune.core.errors import InfertuneError
@@ -120,10 +121,22 @@ def _facts(card: parse.Card) -> Named:
 
 def condition(sdk: Sdk, shell: Shell, qid: int, moment: str) -> Named:
     """The card's temperature, power and clock at a ``moment`` (``before`` or ``after``), as far as it tells them."""
+    return _told(_asked(sdk, shell, qid), moment)
+
+
+def under_load(sdk: Sdk, shell: Shell, qid: int) -> Named:
+    """The same ``during`` a run; nothing where the card says that all of its NSPs are free."""
+    return _told([card for card in _asked(sdk, shell, qid) if card.count("Nsp Free") < card.nsps], "during")
+
+
+def _asked(sdk: Sdk, shell: Shell, qid: int) -> Sequence[parse.Card]:
     try:
-        cards = query(sdk, shell, qid)
+        return query(sdk, shell, qid)
     except Garbled:
         return ()
+
+
+def _told(cards: Sequence[parse.Card], moment: str) -> Named:
     told = {
         f"temperature_{moment}_c": "SoC temperature",
         f"power_{moment}_w": "Board power",

@@ -10,6 +10,9 @@ left out of its profile (`first_recorded`), as the queue is filling then, so tha
   request k - set_size was done and ended one round trip later; each activation's ends are stretched to the window,
   which spreads the host's loop (some ten microseconds per request) evenly. It serves to see drift within a launch;
 * ``setup_ns`` is what the program took beyond its window: loading, activating, writing files.
+
+In the middle of the window qaic-util tells the card's temperature, power and clock (`looked`): idle ones, as before and
+after it, say nothing of what a point costs.
 """
 
 from __future__ import annotations
@@ -18,19 +21,23 @@ import glob
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from infertune.core.records import Failed, FailureKind, MeasureJob, Measurement, Named, Phase, Plan, RawNs, facts
-from infertune.core.seams import CandidateFailed, Done, Shell
+from infertune.core.seams import CandidateFailed, Clock, Done, Shell
 from infertune.core.space import Point
+from infertune.edge.clock import MonotonicClock
+from infertune.edge.crew import beside
+from infertune.edge.shell import LocalShell
 from infertune.targets.qaic import parse, tools
 from infertune.targets.qaic.build import program_of
-from infertune.targets.qaic.probe import condition, output_of, qid_of, query
+from infertune.targets.qaic.probe import condition, output_of, qid_of, query, under_load
 from infertune.targets.qaic.profile import TOTAL, Floats, Garbled, Profile, breakdown, combined, parse_profile
 from infertune.targets.qaic.sdk import Sdk, find_sdk
 from infertune.targets.qaic.start import start as launch
@@ -44,11 +51,12 @@ FROM_US = 1000.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """One run of the runner: its result line, the profiles it wrote, and what it cost."""
+    """One run of the runner: its result line, the profiles it wrote, what it cost, and the card's own conditions."""
 
     stats: parse.Stats
     profiles: tuple[Profile, ...]
     wall_s: float
+    during: Named = ()
 
     @property
     def recorded(self) -> int:
@@ -106,14 +114,31 @@ def run_once(
         os.mkdir(folder)
         qid = qid_of(point.device)
         argv = tools.run_argv(sdk, program, qid, point, seconds, tools.Profile(folder=folder, start=start), inputs)
-        done = launch(shell, argv, timeout_s=seconds + ALLOWANCE_S, log=log, folder=scratch)
+        work = partial(launch, shell, argv, timeout_s=seconds + ALLOWANCE_S, log=log, folder=scratch)
+        done, during = _watched(work, sdk, shell, qid, seconds)
         text = output_of(log, done)
         check_end(done, text, sdk, shell, qid)
         try:
             stats = parse.parse_stats(text)
-            return RunResult(stats=stats, profiles=read_profiles(folder), wall_s=done.wall_s)
+            return RunResult(stats=stats, profiles=read_profiles(folder), wall_s=done.wall_s, during=during)
         except Garbled as error:
             raise failed("output", f"qaic-runner: {error}", done.tail) from None
+
+
+def _watched(work: Callable[[], Done], sdk: Sdk, shell: Shell, qid: int, seconds: int) -> tuple[Done, Named]:
+    """Run, and ask the card half-way how it is. A shell that starts no processes runs one program at a time."""
+    if not isinstance(shell, LocalShell):
+        return work(), ()
+    clock = MonotonicClock()
+    look = partial(looked, sdk, shell, qid, clock, clock.now_ns() + round(seconds * 1e9))
+    done, during = beside(work, look, seconds / 2)
+    return done, during or ()
+
+
+def looked(sdk: Sdk, shell: Shell, qid: int, clock: Clock, latest_ns: int) -> Named:
+    """How a card at work is; nothing where it was told after ``latest_ns``, as the window may be over then."""
+    told = under_load(sdk, shell, qid)
+    return told if clock.now_ns() <= latest_ns else ()
 
 
 def check_end(done: Done, text: str, sdk: Sdk, shell: Shell, qid: int) -> None:
@@ -209,7 +234,7 @@ def _ns(values: Floats) -> RawNs:
 
 
 def _told(result: RunResult, start: int) -> Named:
-    return facts(
+    counted = facts(
         inferences=result.stats.inferences,
         duration_us=result.stats.duration_us,
         samples_per_s=f"{result.stats.samples_per_s:.3f}",
@@ -218,3 +243,4 @@ def _told(result: RunResult, start: int) -> Named:
         cut_lines=sum(p.dropped for p in result.profiles) or None,
         untimed=result.recorded - sum(len(p.timed) for p in result.profiles) or None,
     )
+    return (*counted, *result.during)
