@@ -57,7 +57,8 @@ def device_lost(device: str, refused: Sequence[Failed]) -> BusyError:
     return BusyError(
         "device-lost",
         f"{device} refused {counted(len(refused), 'time')}, the last one with: {refused[-1].message}",
-        hint="see `infertune devices` for its health; then run the same command to go on",
+        hint="see `infertune devices` for its health; then run the same command to go on (`infertune report` tells how "
+        "far it came)",
     )
 
 

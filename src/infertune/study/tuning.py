@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from infertune import __version__
 from infertune.build.cache import ArtifactCache
 from infertune.core import history
 from infertune.core.duration import parse_duration
-from infertune.core.errors import UsageError
+from infertune.core.errors import BusyError, UsageError
 from infertune.core.goal import load_for, parse_goal
 from infertune.core.records import Closed, Decided, Entry, Measurement, Noise, Opened, Waited
 from infertune.core.seams import Clock, Executor, Store
@@ -175,14 +175,30 @@ def run(
         calm=Calm(glance=glance, journal=journal, clock=clock, stop=stop, on_phase=on_phase),
     )
     raced = decided(loop) if searches_no_more else None
-    closed = ablating.closed_before(journal.entries) if only_ablation else _live(loop, staff or Staff(), raced)
-    if ablate and closed.status == "ok":
-        ablating.ablate(loop, budget_s - closing)
-        closed = replace(closed, status="interrupted") if stop() else closed
-    if examine and closed.status == "ok" and closing:
-        on_phase("ceilings", "what this machine can do at most")
-        journal.append(examine(setting, tuple(journal.entries), executor, clock))
+    with _closed_by_a_loss(loop):
+        closed = ablating.closed_before(journal.entries) if only_ablation else _live(loop, staff or Staff(), raced)
+        if ablate and closed.status == "ok":
+            closed = _ablated(loop, budget_s - closing, closed)
+        if examine and closed.status == "ok" and closing:
+            on_phase("ceilings", "what this machine can do at most")
+            journal.append(examine(setting, tuple(journal.entries), executor, clock))
     journal.append(closed)
+
+
+def _ablated(loop: Loop, budget_s: float, closed: Closed) -> Closed:
+    ablating.ablate(loop, budget_s)
+    return replace(closed, status="interrupted") if loop.stop() else closed
+
+
+@contextmanager
+def _closed_by_a_loss(loop: Loop) -> Iterator[None]:
+    """The record of a study that loses its device says so, and what was left untried."""
+    try:
+        yield
+    except BusyError as lost:
+        if lost.id == "device-lost":
+            loop.journal.append(Closed(status="interrupted", why=loop.closing(lost.message)))
+        raise
 
 
 def _live(loop: Loop, staff: Staff, raced: Raced | None) -> Closed:
