@@ -319,6 +319,35 @@ def test_the_runner_is_strict(bench: Bench, program: Path, more: list[str], says
     assert says in bench.err
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--aic-profiling-type", "latency", "--aic-profiling-out-dir", "/proc"],
+        ["--write-output-dir", "/proc"],
+    ],
+)
+def test_files_that_cannot_be_written_end_a_run_in_a_line(bench: Bench, program: Path, more: list[str]) -> None:
+    assert bench.run(program, "-n", "3", *more) == 1
+    assert bench.err.startswith("Error: cannot use /proc/") and bench.err.count("\n") == 1
+
+
+def test_a_report_that_cannot_be_written_is_told_in_a_line(bench: Bench) -> None:
+    assert bench.call(query.main, ["-j", "/proc/none/cards.json"]) == 1
+    assert bench.err == "Error: cannot use /proc/none/cards.json: No such file or directory\n"
+
+
+@pytest.mark.parametrize("more", [["--time", "1000000"], ["-n", "1000000000"]])
+def test_a_run_that_no_memory_holds_is_refused(bench: Bench, program: Path, more: list[str]) -> None:
+    assert bench.run(program, *more) == 1
+    assert "is not simulated" in bench.err
+
+
+def test_ratios_may_begin_with_their_point(bench: Bench, tmp_path: Path) -> None:
+    batch = "-onnx-define-symbol=batch,1"
+    assert bench.compile(tmp_path / "p", batch, "-vtcm-working-set-limit-ratio=.75") == 0
+    assert bench.compile(tmp_path / "q", batch, "-vtcm-working-set-limit-ratio=.") == 1
+
+
 def test_a_program_that_is_none_is_refused(bench: Bench, tmp_path: Path) -> None:
     assert bench.run(tmp_path) == 1
     assert "Failed to open QPC" in bench.err

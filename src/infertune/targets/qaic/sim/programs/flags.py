@@ -132,7 +132,7 @@ def _check(found: Flag, name: str, value: str, program: str) -> None:
     if found.choices and value not in found.choices:
         raise Misuse(f"{wrong}; it takes {', '.join(found.choices)}")
     if found.takes in ("whole", "number"):
-        pattern = r"-?\d+" if found.takes == "whole" else r"-?\d+(\.\d+)?"
+        pattern = r"-?\d+" if found.takes == "whole" else r"-?(\d+(\.\d*)?|\.\d+)"
         if not re.fullmatch(pattern, value):
             raise wrong
         if not found.low <= float(value) <= found.high:

@@ -26,6 +26,7 @@ CARD_SPREAD = 0.01
 LOAD_S = 0.45
 """Loading and activating, and as much again per GB of weights; runs of 5 s took 5.8 to 6.7 s in the published logs."""
 OP_STATS_SLOWER = 1.10
+MOST_REQUESTS = 30_000_000
 
 _LOAD = (
     flag("-t --test-data", "text", "folder of the compiled program; needed"),
@@ -183,6 +184,7 @@ def _performed(world: World, run: Run, ideal: Forecast) -> int:
     rng = np.random.default_rng([world.settings.seed, run.qid, run.number])
     forecast = slowed(run, ideal, world.settings.seed, rng)
     by_time = run.line.has("--time")
+    _check_length(run, forecast)
     until = {"seconds": run.line.number("--time", 0.0)} if by_time else {"count": run.line.whole("-n", 40)}
     found = list(activations(forecast, run.instances, run.set_size, run.program.how.batch, rng, **until))
     duration_us = round(max(float(one.done[-1]) for one in found))
@@ -213,6 +215,14 @@ def slowed(run: Run, ideal: Forecast, seed: int, rng: np.random.Generator) -> Fo
     if run.program.op_stats:
         factor /= OP_STATS_SLOWER
     return replace(ideal, samples_per_s=ideal.samples_per_s * float(factor))
+
+
+def _check_length(run: Run, forecast: Forecast) -> None:
+    """Every request is simulated, so that a run of days needs more memory than there is."""
+    each = run.line.number("--time", 0.0) * forecast.samples_per_s / run.program.how.batch
+    count = each if run.line.has("--time") else run.line.whole("-n", 40) * run.instances
+    if count > MOST_REQUESTS:
+        raise Stop(f"Error: a run of {count:.2g} requests is not simulated; {MOST_REQUESTS:.2g} are at most")
 
 
 def _report(world: World, run: Run, count: int, duration_us: int) -> None:

@@ -99,3 +99,6 @@ def ended(main: Main, world: World, argv: list[str]) -> int:
         if stop.message:
             world.complain(stop.message)
         return stop.code
+    except OSError as error:
+        world.complain(f"Error: cannot use {error.filename or 'a file'}: {error.strerror or error}")
+        return FAILED
