@@ -169,4 +169,4 @@ def test_a_finalist_is_not_left_out_for_baselines_with_wrong_outputs(tmp_path: P
     plain = loop.baselines()[0]
     finalists = (plain.but(set_size=2), plain.but(set_size=3))
     assert not loop.confirmable(finalists)
-    assert _open(loop, Raced(finalists=finalists), "") == list(finalists)
+    assert _open(loop, Raced(finalists=finalists), "")[0] == list(finalists)
