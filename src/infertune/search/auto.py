@@ -138,14 +138,17 @@ def _picks(
 def _most_gainful(outlook: Outlooks, price: Price, owed: Turns, trials: int) -> int | None:
     """The candidate that promises most for its seconds; None when none is worth a launch.
 
-    Now and then, and before the end, the one of which most is expected among those with a named value never tried.
+    Where the model finds none and only doubt in it keeps the search going, what that doubt promises counts. Now and
+    then, and before the end, the one of which most is expected among those with a named value never tried.
     """
     if outlook.best is None:
         return highest(outlook.hope(), owed.open)
-    done = trials >= ENOUGH and np.max(outlook.gain(CAUTION)[owed.open]) < NEGLIGIBLE
+    gain, cautious = outlook.gain(), outlook.gain(CAUTION)
+    done = trials >= ENOUGH and np.max(cautious[owed.open]) < NEGLIGIBLE
     untried = owed.untried()
     if untried.any() and (done or (trials + 1) % EVERY == 0):
         return highest(outlook.expected(), untried)
     if done:
         return None
-    return highest(outlook.gain() / price.total() ** THRIFT, owed.open)
+    promising = gain if np.max(gain[owed.open]) >= NEGLIGIBLE else cautious
+    return highest(promising / price.total() ** THRIFT, owed.open)
