@@ -143,12 +143,13 @@ def _most_gainful(outlook: Outlooks, price: Price, owed: Turns, trials: int) -> 
     """
     if outlook.best is None:
         return highest(outlook.hope(), owed.open)
-    gain, cautious = outlook.gain(), outlook.gain(CAUTION)
-    done = trials >= ENOUGH and np.max(cautious[owed.open]) < NEGLIGIBLE
+    done = trials >= ENOUGH and np.max(outlook.gain(CAUTION)[owed.open]) < NEGLIGIBLE
     untried = owed.untried()
     if untried.any() and (done or (trials + 1) % EVERY == 0):
         return highest(outlook.expected(), untried)
     if done:
         return None
-    promising = gain if np.max(gain[owed.open]) >= NEGLIGIBLE else cautious
-    return highest(promising / price.total() ** THRIFT, owed.open)
+    gain = outlook.gain()
+    if np.max(gain[owed.open]) < NEGLIGIBLE:
+        gain = outlook.gain(CAUTION)
+    return highest(gain / price.total() ** THRIFT, owed.open)

@@ -250,9 +250,7 @@ class Loop:
         spaces, seen = guard.narrowed(self.setting.spaces, terms), guard.judged(self.tried(), terms)
         known = {trial.point for trial in seen}
         history = (*seen, *(Trial(point=point) for point in under_way if point not in known))
-        seed = (
-            self.setting.question.seed % 2**64
-        )  # strategies may take it for a seed of numpy's, which is never negative
+        seed = self.setting.question.seed % 2**64  # numpy takes no negative one
         return self.strategy(spaces, history, self.setting.goal, count, seed)
 
     def due_again(self) -> Iterator[tuple[Point, Purpose]]:
