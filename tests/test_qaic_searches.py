@@ -26,6 +26,7 @@ from infertune.targets.qaic.configurator.searches import (
     THROUGHPUT,
     Effort,
     _ahead,
+    _unsettled,
     narrowed,
     own_search,
 )
@@ -175,7 +176,7 @@ def test_a_clear_leader_is_not_run_for_ever(tmp_path: Path, monkeypatch: pytest.
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, measured)
     own_search(shop, points_of(16), 999)
     runs = sorted(len(trial.launches) for trial in shop.trials.values())
-    assert runs[-2:] == [RUNS_TO_LEAD, RUNS_TO_LEAD] and sum(runs) == 16 + 2 * (RUNS_TO_LEAD - 1)
+    assert runs[-2:] == [RUNS_TO_LEAD, RUNS_TO_LEAD] and sum(runs) < 16 + THROUGHPUT.last_runs
 
 
 def test_leaders_are_run_again_while_the_card_would_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,3 +223,26 @@ def test_a_search_that_its_own_limit_ends_says_so(
     (row,) = own_search(shop, points_of(16), asked)
     assert (len(shop.trials), row.status) == (tried, status)
     assert set(shop.space.seeds) <= set(shop.trials)
+
+
+EIGHT, NINE, TEN = (Point(target="qaic", device="qid0", settings=(("cores", cores),)) for cores in (8, 9, 10))
+
+
+def around(centre: float, count: int) -> list[float]:
+    """Scores of one point's runs, 4 % apart from each other."""
+    return list(centre + 0.02 * np.random.default_rng(count).permutation(np.resize([1.0, -1.0], count)))
+
+
+def test_a_third_point_with_few_runs_keeps_the_race_open_though_leader_and_rival_are_settled() -> None:
+    scores = {EIGHT: around(0.0, 40), NINE: around(-0.012, 38), TEN: around(-0.0125, 2)}
+    assert TEN in _unsettled(scores)
+    assert _unsettled({point: scores[point] for point in (EIGHT, NINE)}) == []
+
+
+def test_the_last_runs_end_once_nothing_is_expected_of_any_rival() -> None:
+    assert _unsettled({EIGHT: around(0.0, 24), NINE: around(-0.1, 26), TEN: around(-0.12, 4)}) == []
+
+
+def test_a_lone_leader_is_run_several_times() -> None:
+    assert _unsettled({EIGHT: [0.0] * (RUNS_TO_LEAD - 1)}) == [EIGHT]
+    assert _unsettled({EIGHT: [0.0] * RUNS_TO_LEAD}) == []

@@ -29,6 +29,8 @@ RUNS_TO_LEAD = 3
 """Runs that a leader gets while the card would wait for the compiler, and at least before the search ends."""
 POINTS_PER_LEADER = 4
 """One in so many points counts as a leader."""
+RIVALS = 4
+"""Leaders among which the last runs choose: with few runs each the truly best is often third."""
 WORTH = math.log(1.002)
 """The last runs, which choose between the leaders, end once no more than this is expected to be gained."""
 _FAR = 1e-9
@@ -238,22 +240,23 @@ def _ahead(shop: Workshop, effort: Effort, limit: int) -> int:
 
 
 def _race(shop: Workshop, most: int) -> None:
-    """Run the leader and its nearest rival again until it is settled between them, whoever they are by then: the
-    highest of many single runs is usually a lucky one, falls back, and makes room for the next.
+    """Run the leaders again until it is settled between them, whoever they are by then: the highest of many single
+    runs is usually a lucky one, falls back, and makes room for the next.
     """
     for _ in range(most):
-        scores = _scores(shop)
-        leaders = race.ranked(scores)[:2]
-        if all(len(scores[point]) >= RUNS_TO_LEAD for point in leaders) and _settled(leaders, scores):
-            return
-        if not _ran_again(shop, leaders, most):
+        unsettled = _unsettled(_scores(shop))
+        if not unsettled or not _ran_again(shop, unsettled, most):
             return
 
 
-def _settled(leaders: Sequence[Point], scores: Mapping[Point, Sequence[float]]) -> bool:
-    """Whether no more than `WORTH` is expected from the rival. What the changes of a point have in common is drift."""
+def _unsettled(scores: Mapping[Point, Sequence[float]]) -> list[Point]:
+    """The leaders, while more than `WORTH` is expected from one of them; else the first two until both were run
+    `RUNS_TO_LEAD` times. What the changes of a point have in common is drift."""
+    leaders = race.ranked(scores)[:RIVALS]
     spread = race.spread([after - before] for found in scores.values() for before, after in pairwise(found))
-    return race.expected_loss(leaders, scores, spread) <= WORTH
+    if race.expected_loss(leaders, scores, spread) > WORTH:
+        return leaders
+    return leaders[:2] if any(len(scores[point]) < RUNS_TO_LEAD for point in leaders[:2]) else []
 
 
 def _leaders(shop: Workshop) -> list[Point]:
