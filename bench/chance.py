@@ -1,13 +1,16 @@
 """How true it is what `auto` says when it ends, that something over 2 % better was left: `python bench/chance.py`.
 
 After 12 and 20 trials, and where the search ended (or at 40): the chance that is told, in the mean over runs, and the
-share of the runs that truly had left something over 2 % better than the trial that the model believes best.
+share of the runs that truly had left something over 2 % better than the trial that the model believes best. Besides:
+the model's errors at points not tried, in units of what it says is their standard deviation (root mean square; 1 if it
+is as sure as it says), and the same error at the best point not tried (more than 0: better than believed).
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from landscapes import made_up, recorded, simulated
@@ -38,8 +41,18 @@ def cases(wanted: list[str], seeds: int) -> Iterator[tuple[Recording, int]]:
             yield from ((made_up(units, seed), seed) for seed in range(seeds))
 
 
-def told(case: Recording, seed: int, noise: float) -> Iterator[tuple[str, float, bool]]:
-    """(after how many trials, the chance that is told, whether it is true)."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """``after``: how many trials. ``errors`` and ``at_best``: of the model, in its standard deviations."""
+
+    after: str
+    chance: float
+    better: bool
+    errors: float
+    at_best: float
+
+
+def told(case: Recording, seed: int, noise: float) -> Iterator[Told]:
     landscape, goal = case.landscape, case.goal
     scores = {p: score for p in landscape.points() if (score := landscape.score(p, goal)) is not None}
     everything = catalogue(landscape.spaces)
@@ -52,10 +65,19 @@ def told(case: Recording, seed: int, noise: float) -> Iterator[tuple[str, float,
         if leader is None or not left:
             continue
         drawn = np.random.default_rng(seed).permutation(len(left))[:ASKED]
-        places = everything.places([left[row] for row in sorted({0, *drawn.tolist()})])
-        chance = chance_of_better(trials, encoded(everything)[places], np.log1p(WORTHWHILE))
+        some = [left[row] for row in sorted({0, *drawn.tolist()})]
+        inputs = encoded(everything)[everything.places(some)]
         better = scores[left[0]] > scores[trials.evidence[leader].point] + np.log1p(WORTHWHILE)
-        yield (END if count == len(played) else f"{count} trials"), chance, better
+        outlook = trials.outlook(inputs)
+        believed = outlook.figures[0].told(outlook.beliefs[0].mean, inputs.depth)
+        errors = (np.asarray([scores[point] for point in some]) - believed) / outlook.beliefs[0].sd
+        yield Told(
+            after=END if count == len(played) else f"{count} trials",
+            chance=chance_of_better(trials, inputs, np.log1p(WORTHWHILE)),
+            better=better,
+            errors=float(np.sqrt(np.mean(errors**2))),
+            at_best=float(errors[0]),
+        )
 
 
 def main() -> None:
@@ -65,13 +87,15 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=0.03)
     asked = parser.parse_args()
     print(f"{asked.seeds} seeds, {100 * asked.noise:g} % noise")
-    found: dict[str, list[tuple[float, bool]]] = {}
+    found: dict[str, list[Told]] = {}
     for case, seed in cases(asked.names, asked.seeds):
-        for when, chance, better in told(case, seed, asked.noise):
-            found.setdefault(when, []).append((chance, better))
-    for when, every in found.items():
-        chance, better = np.mean(every, axis=0)
-        print(f"{when:10} {len(every):3} runs: told {chance:6.1%}, true in {better:6.1%}")
+        for run in told(case, seed, asked.noise):
+            found.setdefault(run.after, []).append(run)
+    for when, runs in found.items():
+        chance, better = np.mean([(run.chance, run.better) for run in runs], axis=0)
+        print(f"{when:10} {len(runs):3} runs: told {chance:6.1%}, true in {better:6.1%}", end="")
+        print(f"; errors {np.mean([run.errors for run in runs]):.2f}", end="")
+        print(f", at the best point left {np.mean([run.at_best for run in runs]):+.2f} standard deviations")
 
 
 if __name__ == "__main__":

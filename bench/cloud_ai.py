@@ -1,5 +1,7 @@
 """infertune's search beside the vendor's on a simulated Cloud AI 100 Pro card: `make bench-cloud-ai`.
 
+Parts of it: `python bench/cloud_ai.py [throughput] [latency] [constrained] [--seeds 0 1 2]`.
+
 Everything here is simulated. The clock is simulated too: compiles and runs cost the seconds that the model of the
 card gives them, several compiles at a time, and what the searches themselves compute is real time of this machine
 (without that of the simulated tools, which stand for the seconds that they cost), told apart. The vendor's algorithm
@@ -11,6 +13,7 @@ than half a percent.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -59,6 +62,7 @@ BUILDERS = 16
 FRONT = "pareto throughput, p99 at 5 ms and 30 ms"
 LIMITS_MS = (30.0, 5.0)
 SEEDS = (0, 1, 2)
+PARTS = ("throughput", "latency", "constrained")
 NEAR = 0.95
 """Of the best point within a limit: nearer than this nobody asks of forty points of a space of thousands."""
 CORES = (1, 2, 4, 7, 14)
@@ -212,12 +216,12 @@ def cost(name: str, found: Found) -> None:
     print(f"    {name:<10} {clock_text(found.wall_s):>14}  card idle {found.idle:4.0%}  {counts}")
 
 
-def throughput(task: Task, folder: Path) -> bool:
+def throughput(task: Task, folder: Path, seeds: Sequence[int]) -> bool:
     """Both searches, on a card whose noise differs from seed to seed."""
     print(f"{task.name}, throughput (simulated; points are {'/'.join(KNOBS)})")
     print(f"  published  {clock_text(task.published_s)}, {task.published}")
     bars = []
-    for seed in SEEDS:
+    for seed in seeds:
         vendor, own = (search(task, folder, vendor=vendor, seed=seed) for vendor in (True, False))
         theirs, ours = (card_truth.predicted(task.model, found.best).throughput_per_s for found in (vendor, own))
         print(f"  seed {seed}")
@@ -245,12 +249,12 @@ def bar(bars: Sequence[tuple[str, bool]]) -> bool:
     return all(met for _, met in bars)
 
 
-def latency(task: Task, folder: Path) -> bool:
+def latency(task: Task, folder: Path, seeds: Sequence[int]) -> bool:
     """infertune from every start alone, against the best of the vendor's five."""
     print(f"{task.name}, latency (simulated)")
     print(f"  published  {clock_text(task.published_s)}, {task.published}")
-    bars = []
-    for seed in SEEDS:
+    bars, as_fast = [], 0
+    for seed in seeds:
         vendor = search(task, folder, vendor=True, seed=seed)
         theirs = latency_us(task, vendor)
         print(f"  seed {seed}")
@@ -260,13 +264,16 @@ def latency(task: Task, folder: Path) -> bool:
         for cores, found in zip(CORES, answers, strict=True):
             told = f"{short(found.best):<18} {latency_us(task, found):7.1f} us, {found.trials} points"
             print(f"    from {cores:>2} cores          {told}")
-        worst, most = max(latency_us(task, a) for a in answers) / theirs, max(a.trials for a in answers)
+        times = [latency_us(task, answer) / theirs for answer in answers]
+        as_fast += sum(time <= 1.0 for time in times)
+        worst, most = max(times), max(a.trials for a in answers)
         statuses = {row.status for a in answers for row in a.rows}
         bars += [
             (f"seed {seed}: slowest answer is {worst:.3f} of the vendor's best; asked: at most 1", worst <= 1.0),
             (f"seed {seed}: {most} points at most; asked: 25", most <= 25),
             (f"seed {seed}: statuses: {', '.join(statuses)}; asked: no failure", statuses == {"SUCCESS"}),
         ]
+    print(f"  {as_fast} of {len(seeds) * len(CORES)} answers are as fast as the vendor's best of five")
     return bar(bars)
 
 
@@ -342,20 +349,20 @@ def terms_of(setting: Setting, entries: Sequence[Entry]) -> Terms:
     return Terms(goal=setting.goal, spaces=setting.question.spaces, fidelities=history.fidelities(entries))
 
 
-def constrained(model: Model, folder: Path) -> bool:
+def constrained(model: Model, folder: Path, seeds: Sequence[int]) -> bool:
     """The best point under each limit, from one study of the front, beside the best of all points of the space."""
-    fresh(folder, BUILDERS, SEEDS[0])
+    fresh(folder, BUILDERS, seeds[0])
     device = find_target("qaic").probe(SimulatedShell(VirtualClock()))[0]
     true = card_truth.figures(model, find_target("qaic").space(model, device, parse_goal(FRONT)))
     print(f"BERT-base, `p99 < 30 ms` and `p99 < 5 ms` from one study, `{FRONT}` (simulated)")
     bars = []
-    for seed in SEEDS:
+    for seed in seeds:
         found = studied(model, folder, seed)
         print(
             f"  seed {seed}: {found.trials} points in {clock_text(found.wall_s)}, {found.checks} checks of outputs; "
             f"{found.real_s:.0f} s real, {found.tools_s:.0f} s of it the simulated tools"
         )
-        if seed == SEEDS[0]:
+        if seed == seeds[0]:
             print("    front: p99 ms     inf/s  point")
             for p99, rate, point in found.front:
                 print(f"         {p99:8.2f}  {rate:8.1f}  {short(point)}")
@@ -424,6 +431,13 @@ def latency_tasks(bert: Model, resnet: Model) -> tuple[Task, ...]:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    asked = parser.parse_args()
+    parts = asked.parts or PARTS
+    if wrong := set(parts) - set(PARTS):
+        parser.error(f"no part: {', '.join(sorted(wrong))}")
     print_conditions()
     print("Simulated card, simulated clock: nothing below was measured on hardware.\n")
     resnet = describe(str(reference("resnet50").resolve()), shapes={})
@@ -431,11 +445,13 @@ def main() -> int:
         folder = Path(scratch)
         clip(str(reference("bert-base").resolve()), str(folder / "bert.onnx"))
         bert = describe(str(folder / "bert.onnx"), shapes={"sequence_length": 128})
-        met = [
-            *(throughput(task, folder) for task in throughput_tasks(bert, resnet)),
-            *(latency(task, folder) for task in latency_tasks(bert, resnet)),
-            constrained(bert, folder),
-        ]
+        met: list[bool] = []
+        if "throughput" in parts:
+            met += [throughput(task, folder, asked.seeds) for task in throughput_tasks(bert, resnet)]
+        if "latency" in parts:
+            met += [latency(task, folder, asked.seeds) for task in latency_tasks(bert, resnet)]
+        if "constrained" in parts:
+            met += [constrained(bert, folder, asked.seeds)]
     return 0 if all(met) else 1
 
 
