@@ -1,4 +1,4 @@
-"""`measure` into a folder that holds a record already: the same question goes on, another one is refused."""
+"""`measure`: what its record says, also where it is stopped or the folder holds a record already."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from infertune.core import history
 from infertune.core.errors import UsageError
 from infertune.core.load import Load
-from infertune.core.records import Plan
+from infertune.core.records import Closed, Entry, Launch, Plan
 from infertune.study.measure import measure
 from infertune.study.study import Study
 from small_models import write_classifier
@@ -31,3 +31,32 @@ def test_launches_of_another_question_are_kept_out_of_the_record(tmp_path: Path,
     with pytest.raises(UsageError, match=f"differs in {other}"):
         measured(wide if other == "model" else model, tmp_path / "run", plan)
     assert len(history.launches(Study.open(tmp_path / "run").entries)) == 2
+
+
+def test_launches_that_are_added_are_blocks_of_their_own(tmp_path: Path) -> None:
+    """What an earlier command launched stood beside nothing of this one, and had other arrivals."""
+    model = write_classifier(tmp_path / "m.onnx")
+    for _ in range(2):
+        study = measure(
+            model, out=tmp_path / "run", settings={"batch": [1, 2]}, targets=["null"], launches=2, plan=QUICK
+        )
+    assert sorted(launch.block for launch in history.launches(study.entries)) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_what_is_stopped_does_not_say_that_every_point_was_measured(tmp_path: Path) -> None:
+    model, launched = write_classifier(tmp_path / "m.onnx"), list[Entry]()
+
+    def listen(entry: Entry) -> None:
+        launched.extend([entry] if isinstance(entry.event, Launch) else [])
+
+    study = measure(
+        model,
+        out=tmp_path / "run",
+        settings={"batch": [1, 2]},
+        targets=["null"],
+        plan=QUICK,
+        listeners=[listen],
+        stop=lambda: len(launched) > 0,
+    )
+    assert history.closed(study.entries) == Closed(status="interrupted", why="interrupted")
+    assert "interrupted" in study.answer.caveats

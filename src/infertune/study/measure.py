@@ -69,8 +69,8 @@ def measure(
 ) -> Study:
     """Measure every combination of ``settings`` on each target: ``launches`` fresh processes, in interleaved blocks.
 
-    ``out`` may hold launches of the same question, driven alike, to which these are added. Raises `UsageError`
-    (``another-question``) where it holds others.
+    ``out`` may hold launches of the same question, driven alike, to which these are added in blocks of their own.
+    Raises `UsageError` (``another-question``) where it holds others.
     """
     wanted = {name: tuple(values) for name, values in (settings or {}).items()}
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
@@ -96,13 +96,20 @@ def measure(
         _refuse_another_load(journal.entries, plan.load)
         journal.append(Opened(budget_s=0.0, max_trials=None, at=wall_clock()))
         bench = Bench(setting, journal, executor, ArtifactCache(), clock)
-        for block in range(launches):
+        first = 1 + max((launch.block for launch in history.launches(journal.entries)), default=-1)
+        for block in range(first, first + launches):
             for point in block_order(points, seed, block):
                 if not stop():
                     on_phase("measure", words.point(point, setting.question.spaces))
                     bench.launch(point, "measure", block, plan)
-        journal.append(Closed(status="interrupted" if stop() else "ok", why="every point was measured"))
+        journal.append(_closed(stopped=stop()))
     return Study.open(out)
+
+
+def _closed(*, stopped: bool) -> Closed:
+    if stopped:
+        return Closed(status="interrupted", why="interrupted")
+    return Closed(status="ok", why="every point was measured")
 
 
 def _refuse_another_load(entries: Sequence[Entry], load: Load) -> None:
