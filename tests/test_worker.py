@@ -167,7 +167,13 @@ def test_secrets_and_allocator_settings_are_not_passed_on(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("code", "timed_out", "kind"),
-    [(-signal.SIGSEGV, False, "crash"), (-signal.SIGKILL, False, "memory"), (-9, True, "timeout"), (1, False, "crash")],
+    [
+        (-signal.SIGSEGV, False, "crash"),
+        (-signal.SIGKILL, False, "memory"),
+        (-9, True, "timeout"),
+        (1, False, "crash"),
+        (-40, False, "crash"),
+    ],
 )
 def test_what_a_death_means(code: int, timed_out: bool, kind: str) -> None:
     found = death(Done(code=code, timed_out=timed_out, tail="last words", wall_s=1.0), "measure", 5.0)

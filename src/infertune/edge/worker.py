@@ -74,10 +74,14 @@ def death(done: Done, stage: FailureStage, timeout_s: float) -> Failed:
         message = "killed by the system, most likely out of memory"
         return Failed(stage=stage, kind="memory", message=message, log=done.tail)
     if done.code < 0:
-        name = signal.Signals(-done.code).name
-        return Failed(stage=stage, kind="crash", message=f"the worker died of {name}", log=done.tail)
+        return Failed(stage=stage, kind="crash", message=f"the worker died of {_named(-done.code)}", log=done.tail)
     message = f"the worker ended with exit code {done.code} and no result"
     return Failed(stage=stage, kind="crash", message=message, log=done.tail)
+
+
+def _named(number: int) -> str:
+    """``SIGSEGV``; a number where it has no name, as most real-time signals have none."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def accepted(reply: WorkerReply) -> Reply:
