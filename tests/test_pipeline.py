@@ -32,11 +32,12 @@ from infertune.core.records import (
     Launch,
     MeasureJob,
     Measurement,
+    Plan,
     Reply,
     Round,
 )
 from infertune.core.seams import Executor
-from infertune.core.space import Point
+from infertune.core.space import Point, Space
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.files import free_bytes
 from infertune.measure.again import LATER
@@ -48,10 +49,12 @@ from infertune.study.calm import Glance
 from infertune.study.pipeline import Staff
 from infertune.study.question import Wanted, chosen_targets, make_setting
 from infertune.study.tuning import run
+from infertune.study.twins import Card, rescaled
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs.faults import VARIABLE
 from infertune.targets.qaic.sim.shell import SimulatedExecutor
 from infertune.testing.crew import VirtualClock, VirtualCrew
+from infertune.testing.records import a_launch, a_measurement, a_point
 from infertune.testing.store import MemoryStore
 from small_models import write_classifier
 
@@ -178,6 +181,18 @@ def test_twins_are_comparable_and_reported_figures_come_from_one(
     for found in elsewhere:
         raw = float(str(dict(found.settings)["samples_per_s"]))
         assert stats.throughput(found) * factor == pytest.approx(raw, rel=1e-3)
+
+
+def test_flags_of_a_twins_launch_are_those_of_the_times_that_are_kept() -> None:
+    """`verify --recompute` raises them anew from the record, which has no others."""
+    busy = Conditions(foreign_cpu=0.02, involuntary_switches_per_s=640.0)
+    found, plan = replace(a_measurement(100.0), conditions=busy), Plan()
+    launch = replace(a_launch(a_point(), found), plan=plan, flags=audit.flags(found, plan))
+    told = rescaled(
+        launch, launch.point, Card(Space(target="qaic", device="qid0", knobs=()), "qid1", first=False, factor=1.05)
+    )
+    assert isinstance(told.outcome, Measurement)
+    assert told.flags == audit.flags(told.outcome, plan) != launch.flags
 
 
 def test_two_simulated_trees_may_share_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 
-from infertune.core import stats
+from infertune.core import audit, stats
 from infertune.core.calibrated import Calibrated, LeftAlone
 from infertune.core.history import MEASURED_ON
-from infertune.core.records import Artifact, Failed, Launch, Measurement, RawNs
+from infertune.core.records import Artifact, Failed, Launch, Measurement, Plan, RawNs
 from infertune.core.seams import Crew
 from infertune.core.space import Point, Space
 from infertune.study.loop import Loop
@@ -125,14 +125,15 @@ def _keep(loop: Loop, point: Point, first: Card, card: Card, rates: dict[str, li
 
 
 def rescaled(launch: Launch, point: Point, card: Card) -> Launch:
-    """The launch under the point's own name, its times as the first card would have needed them.
+    """The launch under the point's own name, its times as the first card would have needed them, with their flags.
 
     The card and the factor are kept beside the runtime's own settings, so that what was measured can be told.
     """
     outcome = launch.outcome
     if card.first or isinstance(outcome, Failed):
         return replace(launch, point=point)
-    return replace(launch, point=point, outcome=_scaled(outcome, card))
+    told = _scaled(outcome, card)
+    return replace(launch, point=point, outcome=told, flags=audit.flags(told, launch.plan or Plan()))
 
 
 def _scaled(found: Measurement, card: Card) -> Measurement:
