@@ -115,6 +115,17 @@ def test_metrics_are_found_by_name() -> None:
         assert raised.value.id == "metric-not-found"
 
 
+@pytest.mark.parametrize("broken", ["def near(:", "raise RuntimeError('no data')"])
+def test_a_module_that_cannot_be_imported_is_the_persons_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "broken_metric.py").write_text(broken)
+    with pytest.raises(UsageError) as raised:
+        parse_metric("broken_metric:near")
+    assert raised.value.id == "metric-not-found" and "\n" not in raised.value.message
+
+
 @pytest.mark.parametrize("returned", [lambda a, b: float("nan"), lambda a, b: a["absent"], lambda a, b: "much"])
 def test_a_metric_that_fails_is_the_persons_to_mend(tmp_path: Path, returned: Callable[..., float]) -> None:
     path = tmp_path / "o.npz"

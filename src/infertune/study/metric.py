@@ -37,10 +37,11 @@ def parse_metric(text: str | None) -> Metric | None:
         sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # importing runs the person's own code
+        why = quoted(str(error) or type(error).__name__, limit=300)
         raise UsageError(
-            "metric-not-found", f"there is no metric `{quoted(text)}`: {error}", hint="write --metric MODULE:FUNCTION"
-        ) from None
+            "metric-not-found", f"there is no metric `{quoted(text)}`: {why}", hint="write --metric MODULE:FUNCTION"
+        ) from error
     if not callable(found):
         raise UsageError("metric-not-found", f"`{quoted(text)}` cannot be called", hint="name a function")
     return found  # type: ignore[no-any-return]  # its signature shows when it is called
