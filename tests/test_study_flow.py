@@ -37,7 +37,7 @@ from infertune.core.records import (
 from infertune.core.space import Point
 from infertune.measure.plan import OVERTIME_S
 from infertune.study.journal import Journal
-from infertune.study.question import Setting, ask, chosen_targets, make_setting
+from infertune.study.question import Setting, ask, chosen_targets, differences, make_setting
 from infertune.study.steadiness import GLANCE_S, PATIENCE_S
 from infertune.study.tuning import run
 from infertune.testing.clock import FakeClock
@@ -353,6 +353,18 @@ def test_another_question_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="differs in goal") as caught:
         lab.run(max_trials=3)
     assert caught.value.id == "another-question"
+
+
+def test_the_seed_of_the_inputs_is_the_studys_own(tmp_path: Path) -> None:
+    """Who asks with another seed alone is not told that the inputs differ, too."""
+    lab = Laboratory(tmp_path)
+    lab.run(max_trials=3)
+    asked = history.question(lab.entries)
+    other = replace(asked, seed=1, feed=replace(asked.feed, seed=1))
+    assert differences(asked, other) == ["seed"]
+    moved = replace(asked.feed, path="b.npz", digest="ab")
+    assert differences(replace(asked, feed=replace(moved, path="a.npz")), replace(asked, feed=moved)) == []
+    assert differences(asked, replace(asked, feed=moved)) == ["inputs"]
 
 
 def test_an_interrupted_study_still_answers(tmp_path: Path) -> None:

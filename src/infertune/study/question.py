@@ -268,7 +268,7 @@ def differences(old: Question, new: Question) -> list[str]:
         "model": (old.model.digest, new.model.digest),
         "shapes": (old.model.shapes, new.model.shapes),
         "goal": (old.goal, new.goal),
-        "inputs": (old.feed, new.feed),
+        "inputs": (_inputs(old.feed), _inputs(new.feed)),
         "seed": (old.seed, new.seed),
         "strategy": (old.strategy, new.strategy),
         "metric": (old.metric, new.metric),
@@ -276,6 +276,11 @@ def differences(old: Question, new: Question) -> list[str]:
         "spaces": (old.spaces, new.spaces),
     }
     return [name for name, (a, b) in pairs.items() if a != b]
+
+
+def _inputs(feed: Feed) -> str | None:
+    """What a file of inputs holds, wherever it is; seeded ones follow from the seed."""
+    return feed.digest or feed.path
 
 
 def _identity(devices: Sequence[Device]) -> object:
