@@ -395,6 +395,6 @@ def _parsed(text: str) -> Goal:
     return _front(named, limits)
 
 
-def worst_excess(goal: Goal, point: Point, measurements: Sequence[Measurement]) -> float:
-    """The median excess over launches: a point is feasible when it is 0."""
+def median_excess(goal: Goal, point: Point, measurements: Sequence[Measurement]) -> float:
+    """The median excess over launches, the higher of two; 0 where at least so many launches keep the limits."""
     return float(sorted(goal.excess(point, m) for m in measurements)[len(measurements) // 2])

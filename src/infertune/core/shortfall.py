@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from infertune.core import stats, words
 from infertune.core.findings import Nearest
-from infertune.core.goal import Limit, latency_percent, metric_value, worst_excess
+from infertune.core.goal import Limit, latency_percent, median_excess, metric_value
 from infertune.core.history import Sample
 from infertune.core.relaxed import relaxed
 from infertune.core.verdict import Terms, check_of, fidelity_of
@@ -44,7 +44,7 @@ def _limits(terms: Terms) -> tuple[Limit, ...]:
 
 def _excess(terms: Terms, sample: Sample, limit: Limit) -> float:
     if limit.metric != "fidelity":
-        return worst_excess(replace(terms.goal, limits=(limit,)), sample.point, sample.measurements)
+        return median_excess(replace(terms.goal, limits=(limit,)), sample.point, sample.measurements)
     found = fidelity_of(terms, sample.point)
     return 0.0 if found is None else limit.excess(found)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from infertune.core import percentiles, stats
-from infertune.core.goal import Goal, Limit, is_speed, latency_percent, metric_value, worst_excess
+from infertune.core.goal import Goal, Limit, is_speed, latency_percent, median_excess, metric_value
 from infertune.core.records import Measurement
 from infertune.core.space import Point
 
@@ -82,7 +82,7 @@ def is_clear(goal: Goal, point: Point, measurements: Sequence[Measurement], spre
     """
     away = math.exp(-SURE * spread * math.sqrt(1.0 + 1.0 / len(measurements)))
     tight = tuple(_tighter(limit, away) if is_speed(limit.metric) else limit for limit in goal.measured_limits)
-    return worst_excess(replace(goal, limits=tight), point, measurements) == 0.0
+    return median_excess(replace(goal, limits=tight), point, measurements) == 0.0
 
 
 def _tighter(limit: Limit, away: float) -> Limit:
@@ -93,7 +93,7 @@ def _one(goal: Goal, limit: Limit, point: Point, measurements: Sequence[Measurem
     percent = latency_percent(limit.metric)
     if percent is not None and limit.below:
         return _percentile(limit, percent, measurements)
-    missed = worst_excess(replace(goal, limits=(limit,)), point, measurements) > 0.0
+    missed = median_excess(replace(goal, limits=(limit,)), point, measurements) > 0.0
     return Standing(state="beyond" if missed else "within", limit=limit)
 
 

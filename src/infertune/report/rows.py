@@ -10,7 +10,7 @@ from infertune.core import choice, history, stats, tallies, verdict
 from infertune.core.answer import figures
 from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Figures
-from infertune.core.goal import worst_excess
+from infertune.core.goal import median_excess
 from infertune.core.history import Sample
 from infertune.core.records import Entry, Failed, Trial
 from infertune.core.space import Point
@@ -84,7 +84,7 @@ def _rank(reading: Reading, chosen: Choice, trial: Trial) -> tuple[int, float, f
     if not sample.runs:
         return 2, 0.0, 0.0
     missed = not verdict.acceptable(reading.terms, sample)
-    return int(missed), worst_excess(goal, trial.point, sample.measurements), -verdict.merit(goal, sample)
+    return int(missed), median_excess(goal, trial.point, sample.measurements), -verdict.merit(goal, sample)
 
 
 def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Iterable[str]) -> tuple[Cell, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 from infertune.core import history, verdict
-from infertune.core.goal import Goal, worst_excess
+from infertune.core.goal import Goal, median_excess
 from infertune.core.records import Decided, Interval, Launch, Measurement, Plan
 from infertune.core.space import Point
 from infertune.measure import plan as planning
@@ -223,7 +223,7 @@ def _narrowed(loop: Loop, points: Sequence[Point], finalists: Sequence[Point]) -
     fit = [sample.point for sample in samples if verdict.acceptable(terms, sample)]
     leaving = planning.clearly_behind(baselines, fit or baselines)
     if fit:
-        leaving |= {s.point for s in samples if worst_excess(goal, s.point, s.measurements) > 0.0}
+        leaving |= {s.point for s in samples if median_excess(goal, s.point, s.measurements) > 0.0}
     if not goal.limits:
         leaving |= planning.idle(baselines, [scores[p] for p in finalists])
     return [p for p in points if p not in leaving]
