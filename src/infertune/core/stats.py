@@ -105,14 +105,6 @@ def hodges_lehmann(values: Sequence[float]) -> float:
     return float(np.median((found[i] + found[j]) / 2.0))
 
 
-def robust_sigma(values: Sequence[float]) -> float:
-    """Standard deviation estimated from the median absolute deviation (x 1.4826: exact for normal noise)."""
-    if len(values) < 2:
-        return 0.0
-    middle = statistics.median(values)
-    return 1.4826 * statistics.median(abs(v - middle) for v in values)
-
-
 def window_medians_ns(measurement: Measurement, windows: int = 10) -> tuple[float, ...]:
     """Median latency in each of ``windows`` equal parts of the measured time; parts without completions left out."""
     ends = np.asarray(measurement.ends_ns, dtype=np.int64)
