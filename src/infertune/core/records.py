@@ -206,6 +206,11 @@ class Failed:
     message: str
     log: str = ""
 
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the device itself did not work: a fact about the device then, not about the point."""
+        return self.kind == "device"
+
 
 Outcome = Measurement | Failed
 

@@ -305,14 +305,14 @@ class Bench:
             reply = self._executor.run(point.target, job, timeout_s=BUILD_TIMEOUT_S)
             if not isinstance(reply, Failed):
                 return None
-            if reply.kind != "device":
+            if not reply.is_refusal:
                 return reply
             refused.append(reply)
         raise device_lost(point.device, refused)
 
 
 def _is_refusal(outcome: Measurement | Failed) -> bool:
-    return isinstance(outcome, Failed) and outcome.kind == "device"
+    return isinstance(outcome, Failed) and outcome.is_refusal
 
 
 def launch_timeout_s(plan: Plan) -> float:

@@ -280,7 +280,7 @@ class Pipeline:
             self.loop.journal.append(found)
             return
         launch = rescaled(found, step.point, lane.card)
-        if isinstance(launch.outcome, Failed) and launch.outcome.kind == "device":
+        if isinstance(launch.outcome, Failed) and launch.outcome.is_refusal:
             lane.refused.append(launch)
             if lane.lost:
                 self._leave(lane)
