@@ -16,17 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from infertune.core import history, stats
+from infertune.core import audit, history, stats
 from infertune.core.records import Device, Interval, Launch, Measurement, Named
 from infertune.core.space import Point
+from infertune.core.verdict import ENOUGH
 
 NOISY = 0.03
 """Half width of an interval, relative to its middle, from which 3 % cannot be told apart from noise."""
 
-FOREIGN = 0.05
-STEAL = 0.02
 CLOCK_FACTS = ("governor", "turbo", "clock_source", "kernel", "cpu_quota", "affinity", "memory_bytes")
-ENOUGH = 3
 
 Basis = Literal["throughput", "anchor", "before"]
 
@@ -118,9 +116,9 @@ def machine_changes(measured: Sequence[Measurement], ratio: Interval, speed: Int
     told = []
     foreign = statistics.median(m.conditions.foreign_cpu for m in measured) if measured else 0.0
     steal = statistics.median(m.conditions.steal for m in measured) if measured else 0.0
-    if foreign > FOREIGN:
+    if foreign > audit.FOREIGN_CPU:
         told.append(f"foreign load: other programs used {foreign:.0%} of the CPUs")
-    if steal > STEAL:
+    if steal > audit.STEAL:
         told.append(f"the hypervisor withheld {steal:.0%} of the CPU time")
     if speed is not None and (speed.high < 1.0 - NOISY or speed.low > 1.0 + NOISY):
         told.append(f"the machine: the anchor runs at {speed.value:.2f}x of its speed then (clocks or load)")

@@ -12,9 +12,10 @@ from infertune.core.goal import Goal, latency_percent
 from infertune.core.load import CLOSED, Load
 from infertune.core.records import Plan
 from infertune.core.space import Point
+from infertune.core.verdict import ENOUGH
 
 CONFIRM_BLOCKS = 6  # launches of each confirmed point: their minimum to maximum covers the median in 96.9 % of cases
-LEAST_BLOCKS = 3  # fewer give no figure that may be called confirmed
+LEAST_BLOCKS = ENOUGH  # fewer give no figure that may be called confirmed
 MAKE_UP_BLOCKS = 3  # more, where other programs disturbed a finalist or one odd launch hides a difference: of nine
 # launches the lowest and the highest may be left out and the rest still covers the median in 96.1 % of cases
 CONFIRM_SHARE = 0.25  # of the budget, kept back before anything else is spent
