@@ -103,6 +103,11 @@ def launches(entries: Iterable[Entry]) -> tuple[Launch, ...]:
     return tuple(e.event for e in entries if isinstance(e.event, Launch))
 
 
+def next_block(launched: Iterable[Launch]) -> int:
+    """The number of the block after those of the launches; 0 where there are none."""
+    return max((launch.block for launch in launched), default=-1) + 1
+
+
 def trials(entries: Iterable[Entry]) -> tuple[Trial, ...]:
     """Every point that was built or launched, in the order work on it began; points only asked for are left out.
 

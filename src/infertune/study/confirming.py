@@ -67,7 +67,7 @@ def _confirm(loop: Loop, raced: Raced, why: str) -> list[Point]:
     points = list(dict.fromkeys([*finalists, *loop.rivals()]))
     if not points or not begins:
         return finalists
-    first = _next_block(_fresh(loop))
+    first = history.next_block(_fresh(loop))
     for block in range(first, planning.CONFIRM_BLOCKS + planning.MAKE_UP_BLOCKS):
         if block >= planning.CONFIRM_BLOCKS and not (_short(loop, finalists) or _doubtful(loop, finalists)):
             break
@@ -227,7 +227,3 @@ def _narrowed(loop: Loop, points: Sequence[Point], finalists: Sequence[Point]) -
     if not goal.limits:
         leaving |= planning.idle(baselines, [scores[p] for p in finalists])
     return [p for p in points if p not in leaving]
-
-
-def _next_block(done: Sequence[Launch]) -> int:
-    return max((launch.block for launch in done), default=-1) + 1

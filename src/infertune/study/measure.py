@@ -96,7 +96,7 @@ def measure(
         _refuse_another_load(journal.entries, plan.load)
         journal.append(Opened(budget_s=0.0, max_trials=None, at=wall_clock()))
         bench = Bench(setting, journal, executor, ArtifactCache(), clock)
-        first = 1 + max((launch.block for launch in history.launches(journal.entries)), default=-1)
+        first = history.next_block(history.launches(journal.entries))
         for block in range(first, first + launches):
             for point in block_order(points, seed, block):
                 if not stop():

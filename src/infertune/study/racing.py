@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-from infertune.core import stats, verdict
+from infertune.core import history, stats, verdict
 from infertune.core.records import Measurement
 from infertune.core.space import Point
 from infertune.measure import plan as planning
@@ -51,7 +51,7 @@ def _race(loop: Loop, whole: Loop, parts: int) -> Raced:
     field = _with_untold(loop, faithful_leaders(loop, loop.scores()))
     now, blocks, late = loop.journal.elapsed_s, 0, list[Point]()
     until = now + (loop.budget_s - whole.confirm_reserve_s(field) - now) / parts
-    first = 1 + max((launch.block for launch in loop.launches("race")), default=-1)
+    first = history.next_block(loop.launches("race"))
     while not racing.decided(field, blocks, settled=_settled(loop, field), loss=_loss(loop, field)):
         runners = loop.affordable_part(field, loop.plans.race, until)
         if len(runners) < min(2, len(field)):
