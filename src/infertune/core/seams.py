@@ -65,16 +65,20 @@ class CandidateFailed(Exception):  # noqa: N818  not an error of ours: a fact ab
         self.failed = failed
 
 
+HOST_CPU = "host_cpu"
+"""The CPUs of the host, as a resource that launches may need for themselves."""
+
+
 class Target(Protocol):
     """A way to build and run models on one kind of device. A module satisfies it (see ``targets/``).
 
-    ``contends`` names what its measurements need for themselves: with ``"host_cpu"`` no build may overlap them.
+    ``contends`` names what its measurements need for themselves: with `HOST_CPU` no build may overlap them.
     ``automatic`` says whether `tune` uses the target without being asked.
     ``open_loop`` says whether its launches can be driven by arrivals (`Load`), not only one request after the other.
     ``requires`` names the Python packages to import and the ``pip install`` words that bring them.
-    `probe`, `build`, `measure`, `infer` and `export` run inside a worker process; only `space` and
-    `toolchain` run in the coordinating process and must import nothing heavy. A candidate that fails is told by
-    `CandidateFailed`; any other exception of a runtime is classified by the worker.
+    `probe`, `build`, `measure`, `infer` and `export` run inside a worker process; only `space` runs in the
+    coordinating process and must import nothing heavy. A candidate that fails is told by `CandidateFailed`; any other
+    exception of a runtime is classified by the worker.
     """
 
     name: str
@@ -95,6 +99,11 @@ class Target(Protocol):
     def infer(self, job: InferJob, shell: Shell) -> Saved: ...
 
     def export(self, job: ExportJob) -> Saved: ...
+
+
+def needs_host(target: Target) -> bool:
+    """Whether launches of the target need the host's CPUs for themselves, so that builds and others disturb them."""
+    return HOST_CPU in target.contends
 
 
 class Session(Protocol):

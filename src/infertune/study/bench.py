@@ -31,7 +31,7 @@ from infertune.core.records import (
     Purpose,
     Recheck,
 )
-from infertune.core.seams import Clock, Executor
+from infertune.core.seams import Clock, Executor, needs_host
 from infertune.core.space import Point, Value
 from infertune.core.words import counted
 from infertune.edge.scratch import Scratch
@@ -273,7 +273,8 @@ class Bench:
 
     def reference(self, point: Point) -> Point | None:
         """The point of this study whose outputs are the truth; None where no CPU runtime is part of it."""
-        spaces = {space.target: space for space in self._setting.spaces if self._setting.targets[space.target].contends}
+        here = (space for space in self._setting.spaces if needs_host(self._setting.targets[space.target]))
+        spaces = {space.target: space for space in here}
         space = spaces.get("onnxruntime") or spaces.get(point.target)
         if space is None:
             return None

@@ -30,7 +30,7 @@ from infertune.core.records import (
     Model,
     Plan,
 )
-from infertune.core.seams import Clock, Executor, Target
+from infertune.core.seams import Clock, Executor, Target, needs_host
 from infertune.core.space import Point
 from infertune.edge.scratch import Scratch
 from infertune.study.question import Setting
@@ -70,7 +70,7 @@ def _measured(setting: Setting, found: Answer, precision: str, executor: Executo
     if winner is None or device is None:
         return _none("there is no winner")
     target = setting.targets[winner.target]
-    if found.simulated or "host_cpu" not in target.contends:
+    if found.simulated or not needs_host(target):
         return _none("ceilings are measured on the CPUs of this machine, and the winner does not run on them")
     with Scratch("ceilings") as folder:
         product = str(Path(folder) / "product.onnx")

@@ -10,6 +10,7 @@ from infertune.core import noise
 from infertune.core.errors import quoted
 from infertune.core.noise import Noise
 from infertune.core.records import Device
+from infertune.core.seams import needs_host
 from infertune.edge.files import cache_folder, free_bytes
 from infertune.edge.host import read_host
 from infertune.edge.shell import LocalShell
@@ -85,7 +86,7 @@ def _host() -> Iterator[Finding]:
 def _steadiness() -> Iterator[Finding]:
     """The noise class, and what it lets a study promise."""
     targets = discover().values()
-    usable = (t for t in targets if t.automatic and "host_cpu" in t.contends and not missing(t))
+    usable = (t for t in targets if t.automatic and needs_host(t) and not missing(t))
     target = next(usable, None)
     found = steadiness.examine(LocalExecutor(LocalShell()), target) if target else None
     if found is None:

@@ -313,11 +313,6 @@ class Pipeline:
             lane.refused = []
 
 
-def overlapping(loop: Loop) -> bool:
-    """Whether building leaves every device of the study alone."""
-    return not any(loop.setting.targets[space.target].contends for space in loop.setting.spaces)
-
-
 def default_builders() -> int:
     """The vendor's tool compiles 8 to 16 at a time on hosts of 48 to 128 CPUs."""
     return max(2, min(16, len(read_host().online) // 8))
@@ -333,7 +328,7 @@ class Staff:
 
 def search(loop: Loop, staff: Staff) -> str:
     """The study's search, overlapped where its devices allow that. Why it ended."""
-    if not overlapping(loop):
+    if loop.setting.on_host:
         return loop.search()
     crew = staff.crew(staff.builders + len(loop.setting.question.devices))
     try:

@@ -24,7 +24,7 @@ from infertune.core.records import (
     Question,
     SpaceFact,
 )
-from infertune.core.seams import Executor, Target
+from infertune.core.seams import Executor, Target, needs_host
 from infertune.core.space import Space, Value
 from infertune.edge.clock import wall_clock
 from infertune.edge.files import file_digest
@@ -58,7 +58,7 @@ class Setting:
     @property
     def on_host(self) -> bool:
         """Whether any launch needs the CPUs of the host for itself, so that others there disturb it."""
-        return any("host_cpu" in self.targets[space.target].contends for space in self.spaces)
+        return any(needs_host(self.targets[space.target]) for space in self.spaces)
 
 
 def absolute(path: str | os.PathLike[str] | None) -> str | None:
@@ -132,7 +132,7 @@ def distinct(devices: Sequence[Device], targets: Mapping[str, Target]) -> tuple[
     """The devices that get a space of their own: of twins that leave the host alone, the first."""
     found: list[Device] = []
     for device in devices:
-        if targets[device.target].contends or not any(alike(device, other) for other in found):
+        if needs_host(targets[device.target]) or not any(alike(device, other) for other in found):
             found.append(device)
     return tuple(found)
 
