@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from infertune.core import stats
+from infertune.core.seeds import natural
 from infertune.core.space import Point
 from infertune.core.standing import SURE
 
@@ -157,5 +158,5 @@ def finalists(
 
 def block_order(points: Sequence[Point], seed: int, block: int) -> list[Point]:
     """The points of one block in a fresh random order, the same for the same seed and block."""
-    order = np.random.default_rng([seed % 2**64, block]).permutation(len(points))
+    order = np.random.default_rng([natural(seed), block]).permutation(len(points))
     return [points[i] for i in order]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infertune.core.load import Load
+from infertune.core.seeds import natural
 
 
 def arrivals_ns(load: Load, rate_per_s: float, count: int) -> NDArray[np.int64]:
@@ -21,7 +22,7 @@ def arrivals_ns(load: Load, rate_per_s: float, count: int) -> NDArray[np.int64]:
     if load.arrivals == "constant":
         gaps = np.ones(count)
     else:
-        gaps = np.random.default_rng([load.seed % 2**64, count]).exponential(size=count)
+        gaps = np.random.default_rng([natural(load.seed), count]).exponential(size=count)
     ends = np.cumsum(gaps) * (count / gaps.sum()) / rate_per_s
     offsets: NDArray[np.int64] = np.rint((ends - ends[0]) * 1e9).astype(np.int64)
     return offsets

@@ -32,6 +32,7 @@ from infertune.core.records import (
     Recheck,
 )
 from infertune.core.seams import Clock, Executor, needs_host
+from infertune.core.seeds import natural
 from infertune.core.space import Point, Value
 from infertune.core.words import counted
 from infertune.edge.scratch import Scratch
@@ -259,7 +260,7 @@ class Bench:
         theirs = self._outputs_of_reference(point)
         if isinstance(theirs, Failed) or self._setting.metric is not None:
             return None
-        rng = np.random.default_rng([self._setting.question.seed % 2**64, block])
+        rng = np.random.default_rng([natural(self._setting.question.seed), block])
         number = int(rng.integers(self._count(point)))
         return Recheck(reference=theirs, number=number, floor=self._setting.goal.fidelity_floor)
 

@@ -12,6 +12,7 @@ from infertune.core import audit, guard, history, verdict, words
 from infertune.core.goal import Goal, load_for
 from infertune.core.records import Checked, Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
+from infertune.core.seeds import natural
 from infertune.core.space import Point
 from infertune.core.standing import WITHIN, Standing, is_clear, standing
 from infertune.core.verdict import Terms
@@ -250,8 +251,7 @@ class Loop:
         spaces, seen = guard.narrowed(self.setting.spaces, terms), guard.judged(self.tried(), terms)
         known = {trial.point for trial in seen}
         history = (*seen, *(Trial(point=point) for point in under_way if point not in known))
-        seed = self.setting.question.seed % 2**64  # numpy takes no negative one
-        return self.strategy(spaces, history, self.setting.goal, count, seed)
+        return self.strategy(spaces, history, self.setting.goal, count, natural(self.setting.question.seed))
 
     def due_again(self) -> Iterator[tuple[Point, Purpose]]:
         """The anchor when it is due, and one launch that other programs disturbed some time ago."""

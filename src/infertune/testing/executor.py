@@ -23,6 +23,7 @@ from infertune.core.records import (
     Reply,
     Saved,
 )
+from infertune.core.seeds import natural
 from infertune.core.space import Point
 from infertune.testing.clock import FakeClock
 from infertune.testing.records import a_device, a_model
@@ -74,7 +75,7 @@ class FakeExecutor:
         self._noise = noise
         self.neighbour = NOBODY
         self.hurt: Callable[[Point], float] = lambda point: 1.0
-        self._random = np.random.default_rng(seed % 2**64)
+        self._random = np.random.default_rng(natural(seed))
         self._start_s = start_s
         self._build_s = build_s
         self._fails = fails
@@ -141,7 +142,7 @@ class FakeExecutor:
         return float(self._random.uniform(1.15, 3.0)), BUSY if seen else QUIET
 
     def _infer(self, job: InferJob) -> Saved:
-        rng = np.random.default_rng(job.feed.seed % 2**64)
+        rng = np.random.default_rng(natural(job.feed.seed))
         outputs = rng.standard_normal((job.count, 8))
         outputs = outputs + self._error(job.point) * rng.standard_normal(outputs.shape)
         np.savez(job.into, allow_pickle=False, **{f"logits.{i}": row for i, row in enumerate(outputs)})
