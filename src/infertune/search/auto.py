@@ -13,7 +13,7 @@ import numpy as np
 from infertune.core.goal import Goal
 from infertune.core.records import Trial
 from infertune.core.space import Point, Space
-from infertune.search.parts.arrays import Whole
+from infertune.search.parts.arrays import Mask, Whole
 from infertune.search.parts.candidates import allowed, candidates
 from infertune.search.parts.catalogue import Catalogue, catalogue
 from infertune.search.parts.evidence import Evidence, read
@@ -72,9 +72,8 @@ def _next(
 ) -> Sequence[Point]:
     """The next points for a goal of one number. ``starts``: named ones to try at least, in all spaces together."""
     everything = catalogue(tuple(spaces))
-    evidence = tuple(trial for trial in read(history, goal) if everything.has(trial.point))
-    left = allowed(everything, goal) & ~hopeless(everything, evidence)
-    left[everything.places([trial.point for trial in evidence])] = False
+    evidence = _evidence(everything, history, goal)
+    left = _untried(everything, evidence, goal)
     if n < 1 or not left.any():
         return ()
     rng = np.random.default_rng([seed, len(history)])
@@ -85,11 +84,9 @@ def _next(
 def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str:
     """Why there may be nothing to propose, and how likely it is that more than `WORTHWHILE` was left behind."""
     everything = catalogue(tuple(spaces))
-    evidence = tuple(trial for trial in read(history, goal) if everything.has(trial.point))
-    fine = allowed(everything, goal)
-    left = fine & ~hopeless(everything, evidence)
-    left[everything.places([trial.point for trial in evidence])] = False
-    if not fine.any():
+    evidence = _evidence(everything, history, goal)
+    left = _untried(everything, evidence, goal)
+    if not allowed(everything, goal).any():
         return "no point meets the goal's limits on knobs"
     if not left.any():
         return "every point that can work was tried"
@@ -99,6 +96,18 @@ def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str
     return (
         f"{points} not tried; the chance that one of them is over {100 * WORTHWHILE:.0f} % better: {_percent(chance)}"
     )
+
+
+def _evidence(everything: Catalogue, history: Sequence[Trial], goal: Goal) -> tuple[Evidence, ...]:
+    """What trials of these spaces' points say."""
+    return tuple(trial for trial in read(history, goal) if everything.has(trial.point))
+
+
+def _untried(everything: Catalogue, evidence: Sequence[Evidence], goal: Goal) -> Mask:
+    """Per place: it may meet the goal, may work, and was not tried."""
+    left = allowed(everything, goal) & ~hopeless(everything, evidence)
+    left[everything.places([trial.point for trial in evidence])] = False
+    return left
 
 
 def _percent(chance: float) -> str:
