@@ -196,7 +196,7 @@ def _doubtful(loop: Loop, finalists: Sequence[Point]) -> bool:
 def _comparisons(loop: Loop, finalists: Sequence[Point]) -> Iterator[tuple[Goal, history.Sample, history.Sample]]:
     """Each finalist beside the baseline that it is compared with: for the goal, and for each level of a front."""
     ours, theirs = (_samples(loop, points) for points in (finalists, loop.rivals()))
-    for terms in (asked.terms() for asked in (loop, *map(loop.asking, loop.setting.goal.at_levels))):
+    for terms in (asked.terms() for asked in loop.by_goal()):
         best = verdict.rival(terms, theirs)
         if best is not None:
             yield from ((terms.goal, sample, best) for sample in ours if verdict.acceptable(terms, sample))

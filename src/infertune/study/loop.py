@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
 from infertune.core import audit, guard, history, verdict, words
-from infertune.core.goal import Goal, load_for
+from infertune.core.goal import load_for
 from infertune.core.records import Checked, Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.seeds import natural
@@ -193,9 +193,10 @@ class Loop:
         """The point in words, for whoever watches."""
         return words.point(point, self.setting.question.spaces)
 
-    def asking(self, goal: Goal) -> Loop:
-        """The same study, looked at for another goal: that of one of a front's levels."""
-        return replace(self, setting=replace(self.setting, goal=goal))
+    def by_goal(self) -> list[Loop]:
+        """The study looked at for its goal, then for that of each level that a front is asked at."""
+        levels = self.setting.goal.at_levels
+        return [self, *(replace(self, setting=replace(self.setting, goal=goal)) for goal in levels)]
 
     # ------------------------------------------------------------ search
 

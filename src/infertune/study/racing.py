@@ -34,7 +34,7 @@ def race(loop: Loop) -> Raced:
     goal = loop.setting.goal
     until = loop.budget_s - loop.confirm_reserve_s([])
     loop.repeat_disturbed(until - planning.race_share(goal) * loop.budget_s)
-    asked = [loop, *map(loop.asking, goal.at_levels)]
+    asked = loop.by_goal()
     races = [_race(one, loop, len(asked) - done) for done, one in enumerate(asked)]
     finalists = list(dict.fromkeys(chain.from_iterable(each.finalists for each in races)))
     finalists += [] if goal.levels else _shallower(loop, finalists)
