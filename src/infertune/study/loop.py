@@ -1,4 +1,7 @@
-"""A study's search, and what its phases share. `study.racing` and `study.confirming` are the phases that follow."""
+"""What a study's phases share: readings of the record, what the search goes by, time, and blocks of launches.
+
+The phases: `study.screening` or `study.pipeline` (the search), `study.racing`, `study.confirming`, `study.ablating`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from itertools import chain, pairwise
 
 from infertune.core import audit, guard, history, verdict, words
 from infertune.core.goal import load_for
-from infertune.core.records import Checked, Failed, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
+from infertune.core.records import Checked, Launch, Measurement, Noise, Plan, Purpose, Round, Trial
 from infertune.core.seams import Clock, Strategy
 from infertune.core.seeds import natural
 from infertune.core.space import Point
@@ -20,9 +23,8 @@ from infertune.measure import again
 from infertune.measure import plan as planning
 from infertune.measure import race as racing
 from infertune.search import Ending
-from infertune.study import checking
 from infertune.study.bench import BUILD_TIMEOUT_S, Bench
-from infertune.study.calm import SEARCH_SHARE, Calm
+from infertune.study.calm import Calm
 from infertune.study.journal import Journal
 from infertune.study.question import Setting
 
@@ -216,32 +218,10 @@ class Loop:
         """Whether only the reserve is left, or no time at all while nothing was measured that it could be for."""
         return self.left_s <= (self.reserve_s() if self.scores() else 0.0)
 
-    def search(self) -> str:
-        """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why."""
-        return self.closing(self._searched())
-
     def closing(self, why: str) -> str:
         """Why the search ended, and what the strategy says was left untried."""
         left = "" if self.stop() else self.ending(self.setting.spaces, self.trials(), self.setting.goal)
         return f"{why}; {left}" if left else why
-
-    def _searched(self) -> str:
-        self._finish_round()
-        while not self.stop():
-            if self.max_trials is not None and len(self.asked()) >= self.max_trials:
-                return f"all {self.max_trials} {history.TRIALS_SPENT}"
-            if self.is_over():
-                return history.TIME_SPENT
-            checking.faithful_leaders(self, self.scores())
-            began = self.clock.now_ns()
-            fresh = self.legal_and_new(self.proposed())
-            if not fresh:
-                return NOTHING_LEFT
-            self.journal.append(Round(points=tuple(fresh), think_s=(self.clock.now_ns() - began) / 1e9))
-            self._screen(fresh)
-            for point, purpose in self.due_again():
-                self._launch(point, purpose, self._calm_by())
-        return "interrupted"
 
     def proposed(self, count: int = 1, under_way: Sequence[Point] = ()) -> Sequence[Point]:
         """What the strategy wants next; points with wrong outputs are failures to it and not offered again.
@@ -263,12 +243,6 @@ class Loop:
         if point is not None and self.noise == "refuse":
             yield point, "screen"
 
-    def repeat_disturbed(self, until_s: float) -> None:
-        """What the search's end left disturbed, before anybody is chosen from it."""
-        for point in again.disturbed(self.launches("screen"), self.setting.goal.score):
-            if self.noise == "refuse" and self.affordable([point], self.plans.screen, until_s):
-                self._launch(point, "screen", until_s - self.costs().launch_s(point, self.plans.screen))
-
     def legal_and_new(self, points: Sequence[Point]) -> list[Point]:
         """Those of ``points`` that may be tried and were not."""
         known = {trial.point for trial in self.tried()}
@@ -278,33 +252,7 @@ class Loop:
             if p not in known and self.setting.space(p.target, p.device).why_illegal(p) is None
         ]
 
-    def _finish_round(self) -> None:
-        """A round that a crash interrupted is finished first, so that a resumed study equals an unbroken one."""
-        rounds = [e.event for e in self.journal.entries if isinstance(e.event, Round)]
-        if rounds:
-            settled = {t.point for t in self.trials() if t.launches or isinstance(t.build, Failed)}
-            self._screen([point for point in rounds[-1].points if point not in settled])
-
-    def _screen(self, points: Sequence[Point]) -> None:
-        if not self.bench.knows(points):
-            self.on_phase("build", "; ".join(map(self.named, points)))
-        self.bench.build(points, most_s=self.most_build_s(EACH))
-        for point in points:
-            self._launch(point, "screen", self._calm_by())
-
-    def _calm_by(self) -> float:
-        """Until when the search may wait for a quiet machine."""
-        patience_s = SEARCH_SHARE * self.budget_s - self.calm.waited_s()
-        return min(self.journal.elapsed_s + patience_s, self.budget_s - self.reserve_s())
-
-    def _launch(self, point: Point, purpose: Purpose, calm_by: float) -> None:
-        self.calm.wait(calm_by)
-        if not self.stop():
-            self.on_phase("search", self.named(point))
-            most_s = self._most_launch_s() if purpose == "anchor" else self.most_screen_s()
-            self.bench.launch(point, purpose, 0, self.plans.screen, most_s=most_s)
-
-    def _most_launch_s(self) -> float:
+    def most_launch_s(self) -> float:
         """A point that hangs must not take the study far beyond its budget."""
         return max(LEAST_LAUNCH_S, self.left_s + planning.OVERTIME_S)
 
@@ -345,7 +293,7 @@ class Loop:
             self.calm.wait(calm_by)
             if not self.stop():
                 self.on_phase(purpose, self.named(point))
-                self.bench.launch(point, purpose, block, plan, most_s=self._most_launch_s())
+                self.bench.launch(point, purpose, block, plan, most_s=self.most_launch_s())
 
     def repeated_block(
         self, points: Sequence[Point], purpose: Purpose, block: int, plan: Plan, until_s: float, *, owed: int = 1

@@ -22,6 +22,7 @@ from infertune.core.seams import Crew
 from infertune.core.space import Point
 from infertune.edge.crew import ThreadCrew
 from infertune.edge.host import read_host
+from infertune.study import screening
 from infertune.study.bench import GIVE_UP, device_lost
 from infertune.study.checking import doubtful_leader
 from infertune.study.loop import NOTHING_LEFT, Loop
@@ -329,7 +330,7 @@ class Staff:
 def search(loop: Loop, staff: Staff) -> str:
     """The study's search, overlapped where its devices allow that. Why it ended."""
     if loop.setting.on_host:
-        return loop.search()
+        return screening.search(loop)
     crew = staff.crew(staff.builders + len(loop.setting.question.devices))
     try:
         return Pipeline(loop=loop, crew=crew, builders=staff.builders).search()

@@ -16,6 +16,7 @@ from infertune.measure import plan as planning
 from infertune.measure import race as racing
 from infertune.study.checking import faithful_leaders, trusted
 from infertune.study.loop import Loop
+from infertune.study.screening import repeat_disturbed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ def race(loop: Loop) -> Raced:
     """
     goal = loop.setting.goal
     until = loop.budget_s - loop.confirm_reserve_s([])
-    loop.repeat_disturbed(until - planning.race_share(goal) * loop.budget_s)
+    repeat_disturbed(loop, until - planning.race_share(goal) * loop.budget_s)
     asked = loop.by_goal()
     races = [_race(one, loop, len(asked) - done) for done, one in enumerate(asked)]
     finalists = list(dict.fromkeys(chain.from_iterable(each.finalists for each in races)))
