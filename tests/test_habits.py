@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +48,10 @@ def test_names_say_what_a_thing_is() -> None:
     ]
     assert [name for name in names if name.endswith(VAGUE)] == []
     assert [path.name for path in SOURCES if path.stem in {v.lower() for v in VAGUE} | {"util", "misc"}] == []
+
+
+def test_no_property_depends_on_how_fast_the_machine_is() -> None:
+    assert hypothesis.settings().deadline is None
 
 
 def tracked() -> list[Path]:
