@@ -14,6 +14,8 @@ from infertune.core.records import Checked, Failed, Fidelity, InferJob, Job, Lau
 from infertune.core.space import Point, Space
 from infertune.core.verdict import Terms
 from infertune.report.rows import table
+from infertune.study.bench import Bench
+from infertune.study.journal import Journal
 from infertune.study.question import space_fact
 from infertune.testing.executor import FakeExecutor, Rate
 from infertune.testing.spaces import a_knob
@@ -91,7 +93,7 @@ class Fickle(FakeExecutor):
 
     def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
         reply = super().run(target, job, timeout_s=timeout_s)
-        if isinstance(job, InferJob) and job.again:
+        if isinstance(job, InferJob) and job.again and not isinstance(reply, Failed):
             with np.load(job.into) as stored:
                 np.savez(job.again, allow_pickle=False, **{"logits.0": stored["logits.0"][::-1]})
         return reply
@@ -111,6 +113,25 @@ def test_a_model_that_is_not_deterministic_is_told_and_only_f32_wins_unchecked(t
     assert len(asked) == 1 and asked[0].again, "nothing else is worth comparing"
     rows = {row["role"]: row["status"] for row in table(entries).dicts()}
     assert rows["winner"] == "ok"
+
+
+def test_the_first_reference_that_works_is_asked_twice(tmp_path: Path) -> None:
+    """One that gave no outputs, such as for want of memory at its batch, says nothing of the model."""
+    lab = Laboratory(tmp_path)
+    lab.executor = Fickle(lab.clock, five_times_faster, fails=too_large)
+    setting = lab.setting()
+    bench = Bench(setting, Journal(lab.store, lab.clock), lab.executor, lab.cache, lab.clock)
+    bf16 = next(p for p in setting.space("openvino", "cpu").points() if is_bf16(p))
+    reasons = [bench.compared(bf16.but(batch=batch)).fidelity.reason for batch in (16, 8)]
+    assert [reason[:32] for reason in reasons] == [
+        "the reference gave no outputs: o",
+        "the model is not deterministic: ",
+    ]
+
+
+def too_large(job: Job) -> Failed | None:
+    large = isinstance(job, InferJob) and job.point["batch"] == 16
+    return Failed(stage="verify", kind="memory", message="out of memory") if large else None
 
 
 def test_a_steady_reference_is_asked_again_once(tmp_path: Path) -> None:
