@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -178,6 +179,22 @@ def test_secrets_and_allocator_settings_are_not_passed_on(monkeypatch: pytest.Mo
 def test_what_a_death_means(code: int, timed_out: bool, kind: str) -> None:
     found = death(Done(code=code, timed_out=timed_out, tail="last words", wall_s=1.0), "measure", 5.0)
     assert (found.stage, found.kind, found.log) == ("measure", kind, "last words")
+
+
+def test_programs_run_beside_more_open_files_than_select_can_tell(tmp_path: Path) -> None:
+    """As a server or a notebook that studies run in may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1200:
+        pytest.skip("this system lets no process open so many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1200), hard))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(1050)]
+    try:
+        done = LocalShell().run(["true"], timeout_s=30.0, log=str(tmp_path / "log"))
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (done.code, done.timed_out) == (0, False)
 
 
 def test_a_probe_runs_in_its_own_process() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import select
 import signal
 import threading
 import time
@@ -100,11 +101,12 @@ def wait_for_exit(pid: int, timeout_s: float) -> bool:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
-    import select
-
+    watched = select.poll()  # select itself knows no descriptors above 1023
+    for either in (descriptor, *getattr(_thread, "ends", [])):
+        watched.register(either, select.POLLIN)
     try:
         while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([descriptor, *getattr(_thread, "ends", [])], [], [], left)
+            ready = [either for either, _ in watched.poll(1000.0 * left)]
             if ready:
                 return descriptor in ready
         return False
