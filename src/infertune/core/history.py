@@ -128,10 +128,11 @@ def trials(entries: Iterable[Entry]) -> tuple[Trial, ...]:
 def sample(point: Point, among: Iterable[Launch]) -> Sample:
     """The launches of ``point`` that completed at least one request."""
     runs = ((launch.block, launch.outcome) for launch in among if launch.point == point)
-    return Sample(point=point, runs=tuple((b, m) for b, m in runs if isinstance(m, Measurement) and _counts(m)))
+    return Sample(point=point, runs=tuple((b, m) for b, m in runs if isinstance(m, Measurement) and has_figures(m)))
 
 
-def _counts(measurement: Measurement) -> bool:
+def has_figures(measurement: Measurement) -> bool:
+    """Whether any request completed in the window."""
     return len(measurement.latencies_ns) > 0 and measurement.wall_ns > 0
 
 

@@ -54,7 +54,7 @@ def read(trials: Sequence[Trial], goal: Goal) -> tuple[Evidence, ...]:
 
 def _read(trial: Trial, goal: Goal) -> Evidence:
     good = [(launch.outcome, _doubt(launch)) for launch in trial.launches if isinstance(launch.outcome, Measurement)]
-    told = [(figures_of(window, goal), doubt) for window, doubt in good if _whole(window)]
+    told = [(figures_of(window, goal), doubt) for window, doubt in good if history.has_figures(window)]
     failure = history.failure(trial)
     attempts = len(trial.launches) or int(failure is not None)
     figures, weight = _combined(told)
@@ -68,10 +68,6 @@ def _read(trial: Trial, goal: Goal) -> Evidence:
         launch_s=sum(x.wall_s for x in trial.launches) / len(trial.launches) if trial.launches else None,
         build_s=trial.build.build_s if isinstance(trial.build, Artifact) and not trial.build.reused else None,
     )
-
-
-def _whole(measurement: Measurement) -> bool:
-    return len(measurement.latencies_ns) > 0 and measurement.wall_ns > 0
 
 
 def _doubt(launch: Launch) -> float:
