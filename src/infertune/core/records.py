@@ -24,6 +24,7 @@ from infertune.core.subjects import KnobFact as KnobFact
 from infertune.core.subjects import Measure as Measure
 from infertune.core.subjects import Model as Model
 from infertune.core.subjects import Named as Named
+from infertune.core.subjects import Phase as Phase
 from infertune.core.subjects import RawNs as RawNs
 from infertune.core.subjects import Recheck as Recheck
 from infertune.core.subjects import Repeats as Repeats
@@ -137,14 +138,6 @@ class ExamineJob:
 Job = ProbeJob | DescribeJob | BuildJob | MeasureJob | InferJob | ExportJob | ExamineJob
 
 # ---------------------------------------------------------------- outcomes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """One part of each request's latency (enqueue, pre, execute, post), as the runtime tells it."""
-
-    name: str
-    samples_ns: RawNs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,14 @@ def facts(**pairs: object) -> Named:
     return tuple((name, str(value)) for name, value in pairs.items() if value is not None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One part of each request's latency (enqueue, pre, execute, post), as the runtime tells it."""
+
+    name: str
+    samples_ns: RawNs
+
+
 # ---------------------------------------------------------------- models
 
 
