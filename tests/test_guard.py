@@ -122,7 +122,7 @@ def test_the_first_reference_that_works_is_asked_twice(tmp_path: Path) -> None:
     setting = lab.setting()
     bench = Bench(setting, Journal(lab.store, lab.clock), lab.executor, lab.cache, lab.clock)
     bf16 = next(p for p in setting.space("openvino", "cpu").points() if is_bf16(p))
-    reasons = [bench.compared(bf16.but(batch=batch)).fidelity.reason for batch in (16, 8)]
+    reasons = [bench.checks.compared(bf16.but(batch=batch)).fidelity.reason for batch in (16, 8)]
     assert [reason[:32] for reason in reasons] == [
         "the reference gave no outputs: o",
         "the model is not deterministic: ",

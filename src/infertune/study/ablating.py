@@ -142,10 +142,10 @@ def _built(loop: Loop, point: Point, until_s: float) -> bool:
     left_s = until_s - loop.journal.elapsed_s
     if failure(point, _begun(loop)) or loop.stop():
         return False
-    if not loop.bench.knows([point]) and left_s < LEAST_BUILD_S:
+    if not loop.bench.builds.knows([point]) and left_s < LEAST_BUILD_S:
         return False
     loop.on_phase("ablate", loop.named(point))
-    outcome = loop.bench.fetch(point, most_s=max(1.0, left_s / 2))
+    outcome = loop.bench.builds.fetch(point, most_s=max(1.0, left_s / 2))
     if isinstance(outcome, Failed):
         failed = Launch(point=point, purpose="ablate", block=0, outcome=outcome, flags=(), wall_s=0.0)
         loop.journal.append(failed)

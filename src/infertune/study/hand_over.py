@@ -33,7 +33,7 @@ from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
 from infertune.export.bundle import Bundle, Promise, complete_bundle, ours, promise, readme
 from infertune.export.formats import DEFAULT, find_format
-from infertune.study.bench import BUILD_TIMEOUT_S
+from infertune.study.builds import BUILD_TIMEOUT_S
 from infertune.study.checking import is_exact
 from infertune.study.study import Study
 

@@ -23,7 +23,8 @@ from infertune.measure import again
 from infertune.measure import plan as planning
 from infertune.measure import race as racing
 from infertune.search import Ending
-from infertune.study.bench import BUILD_TIMEOUT_S, Bench
+from infertune.study.bench import Bench
+from infertune.study.builds import BUILD_TIMEOUT_S
 from infertune.study.calm import Calm
 from infertune.study.journal import Journal
 from infertune.study.question import Setting

@@ -23,9 +23,9 @@ from infertune.core.space import Point
 from infertune.edge.crew import ThreadCrew
 from infertune.edge.host import read_host
 from infertune.study import screening
-from infertune.study.bench import GIVE_UP, device_lost
 from infertune.study.checking import doubtful_leader
 from infertune.study.loop import NOTHING_LEFT, Loop
+from infertune.study.lost import GIVE_UP, device_lost
 from infertune.study.twins import Card, calibrate, cards, leave_alone, rescaled
 
 BLIND = 1 / 3
@@ -138,7 +138,7 @@ class Pipeline:
         doubtful = doubtful_leader(self.loop)
         owed = [Step(doubtful, "check")] if doubtful else []
         owed += [Step(point, purpose) for point, purpose in self.loop.due_again()]
-        pending, known = self._pending(), self.loop.bench.known
+        pending, known = self._pending(), self.loop.bench.builds.known
         self.queue[:0] = [s for s in owed if s not in pending and not isinstance(known(s.point), Failed)]
 
     def _ended(self) -> str:
@@ -195,7 +195,7 @@ class Pipeline:
         for step in self.crowded[:1] or list(self.queue):
             if not self._may_build(step):
                 return
-            if self.loop.bench.known(step.point) is None and not self._being_built(step.point):
+            if self.loop.bench.builds.known(step.point) is None and not self._being_built(step.point):
                 self._build(step)
 
     def _may_build(self, step: Step) -> bool:
@@ -203,24 +203,24 @@ class Pipeline:
         beside = len(self.building)
         if not beside:
             return True
-        return not self.crowded and beside < self.builders and self.loop.bench.has_space(step.point, beside)
+        return not self.crowded and beside < self.builders and self.loop.bench.builds.has_space(step.point, beside)
 
     def _being_built(self, point: Point) -> bool:
-        return any(self.loop.bench.same_build(point, other.step.point) for other in self.building.values())
+        return any(self.loop.bench.builds.same_build(point, other.step.point) for other in self.building.values())
 
     def _build(self, step: Step) -> None:
         self.loop.on_phase("build", self.loop.named(step.point))
-        build = partial(self.loop.bench.build_alone, step.point, self.loop.most_build_s())
+        build = partial(self.loop.bench.builds.build_alone, step.point, self.loop.most_build_s())
         self.building[self.crew.submit(build)] = Build(step, self.loop.journal.elapsed_s)
         self.queue.remove(step)
 
     def _measure_next(self, lane: Lane) -> None:
         """The first step in the queue whose artifact is there; points whose build failed are recorded and passed."""
-        bench = self.loop.bench
+        builds = self.loop.bench.builds
         for step in [s for s in self.queue if s.fits(lane.card)]:
-            artifact = bench.known(step.point)
+            artifact = builds.known(step.point)
             if isinstance(artifact, Failed):
-                bench.record_failed_build(step.point, artifact)
+                builds.record_failed(step.point, artifact)
                 self.queue.remove(step)
             elif artifact is not None:
                 self._begin(lane, step, artifact)
@@ -235,7 +235,7 @@ class Pipeline:
         bench = self.loop.bench
         if step.purpose == "check":
             self.loop.on_phase("verify", self.loop.named(step.point))
-            return partial(bench.compared, step.point)
+            return partial(bench.checks.compared, step.point)
         self.loop.on_phase("search", self.loop.named(step.point))
         there = replace(step.point, device=card.device)
         plan, most_s = self.loop.plans.screen, self.loop.most_screen_s()
@@ -257,7 +257,7 @@ class Pipeline:
             self.queue.insert(0, step)
             return
         if not self._cut_short(built):
-            self.loop.bench.keep(built)
+            self.loop.bench.builds.keep(built)
         if not isinstance(built.outcome, Failed):
             self.queue.insert(0, step)
 

@@ -56,9 +56,9 @@ def _finish_round(loop: Loop) -> None:
 
 
 def _screen(loop: Loop, points: Sequence[Point]) -> None:
-    if not loop.bench.knows(points):
+    if not loop.bench.builds.knows(points):
         loop.on_phase("build", "; ".join(map(loop.named, points)))
-    loop.bench.build(points, most_s=loop.most_build_s(EACH))
+    loop.bench.builds.build(points, most_s=loop.most_build_s(EACH))
     for point in points:
         _launch(loop, point, "screen", _calm_by(loop))
 

@@ -88,7 +88,7 @@ class _Serving:
         """One launch. Raises `NothingFeasible` when the point does not run."""
         launch = self.bench.launch(self.point, "measure", block, replace(self.plan, load=load))
         if launch is None or isinstance(launch.outcome, Failed):
-            failed = self.bench.artifact(self.point) if launch is None else launch.outcome
+            failed = self.bench.builds.artifact(self.point) if launch is None else launch.outcome
             why = failed.message if isinstance(failed, Failed) else "it could not be built"
             raise NothingFeasible(
                 "point-does-not-run", f"a launch failed: {why}", hint="try it with `infertune measure`"

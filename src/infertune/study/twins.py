@@ -75,7 +75,7 @@ def _common_point(space: Space) -> Point:
 def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None:
     """Measure one point on all cards of a group side by side, and record how they compare with the first."""
     point, twins = _common_point(first.space), [card for card in group if not card.first]
-    artifact = loop.bench.fetch(point, most_s=loop.most_build_s())
+    artifact = loop.bench.builds.fetch(point, most_s=loop.most_build_s())
     if isinstance(artifact, Failed):
         for card in twins:
             leave_alone(loop, card.device, f"the point to compare it with {first.device} cannot be built")
