@@ -27,6 +27,7 @@ from infertune.core.records import (
     Failed,
     FailureStage,
     Fidelity,
+    Found,
     InferJob,
     Job,
     Launch,
@@ -107,7 +108,7 @@ class Lab:
             inputs=None,
             version="0",
         )
-        (space,) = setting.spaces
+        space, *_ = setting.spaces
         run(
             setting,
             self.store,
@@ -288,6 +289,37 @@ def test_a_leader_whose_outputs_are_wrong_is_found_while_searching(
     assert {1, 2} <= {fidelity.point.number("ols") for fidelity in early}
     assert all((fidelity.cosine > 0.99) == (fidelity.point.number("ols") != 2) for fidelity in early)
     assert len({fidelity.point for fidelity in early}) == len(early)
+
+
+class Unlike:
+    """An executor to which every card is of a kind of its own, and slow to answer with outputs.
+
+    ``checked`` tells from when to when each was asked for them.
+    """
+
+    def __init__(self, inner: Executor, clock: VirtualClock) -> None:
+        self._inner, self._clock = inner, clock
+        self.checked: list[tuple[int, int]] = []
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        began = self._clock.now_ns()
+        reply = self._inner.run(target, job, timeout_s=timeout_s)
+        if isinstance(job, InferJob) and target == "qaic":
+            self._clock.sleep(20.0)
+            self.checked.append((began, self._clock.now_ns()))
+        if isinstance(reply, Found):
+            return Found(devices=tuple(replace(d, title=f"{d.title} {d.name}") for d in reply.devices))
+        return reply
+
+
+def test_one_point_is_checked_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two checks would write one reference's file at once."""
+    lab = Lab(tmp_path, monkeypatch, cards=2)
+    unlike = Unlike(SimulatedExecutor(lab.clock), lab.clock)
+    entries = lab.run(trials=12, executor=unlike, strategy="random")
+    assert len(history.question(entries).spaces) == 2
+    assert len(unlike.checked) > 1
+    assert all(ended <= begun for (_, ended), (begun, _) in pairwise(sorted(unlike.checked)))
 
 
 def test_the_closing_line_says_what_was_left_untried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,14 +131,15 @@ class Pipeline:
         """What the study owes to known points comes before new ones: `Loop.due_again`, and the leader's check.
 
         A check takes the card for two runs or more and every program of a card has its own, so the others wait for the
-        race, which checks everybody near the lead.
+        race, which checks everybody near the lead. Two at a time would compute one reference twice, into one file.
         """
         if not self.loop.launches("screen"):
             return
-        doubtful = doubtful_leader(self.loop)
+        pending, known = self._pending(), self.loop.bench.builds.known
+        is_checking = any(step.purpose == "check" for step in pending)
+        doubtful = None if is_checking else doubtful_leader(self.loop)
         owed = [Step(doubtful, "check")] if doubtful else []
         owed += [Step(point, purpose) for point, purpose in self.loop.due_again()]
-        pending, known = self._pending(), self.loop.bench.builds.known
         self.queue[:0] = [s for s in owed if s not in pending and not isinstance(known(s.point), Failed)]
 
     def _ended(self) -> str:
