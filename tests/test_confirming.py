@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from infertune.build.cache import ArtifactCache
 from infertune.core import choice, history
 from infertune.core.answer import answer
-from infertune.core.records import Decided, Found, Job, MeasureJob, Measurement, ProbeJob, RawNs, Reply
+from infertune.core.records import Decided, Entry, Found, Job, MeasureJob, Measurement, ProbeJob, RawNs, Reply
 from infertune.core.space import Point
 from infertune.search import find_ending, find_strategy
 from infertune.study import checking
@@ -109,6 +110,32 @@ def test_no_time_is_kept_back_for_baselines_with_wrong_outputs(tmp_path: Path) -
     assert loop.rivals() == [plain]
     assert loop.confirm_reserve_s([]) - loop.check_s() < before / 2
     assert len(loop.baselines()) == 4
+
+
+class Watched(list[Entry]):
+    """A record that counts how often it is read from its beginning."""
+
+    readings = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        self.readings += 1
+        return super().__iter__()
+
+
+def test_a_step_of_the_search_reads_the_record_as_often_for_many_points_as_for_few(tmp_path: Path) -> None:
+    """Who is near the lead is asked in each step: of a thousand points it took seconds."""
+    counts = []
+    for points in (10, 40):
+        loop = a_loop(Laboratory(tmp_path), 900.0)
+        plain = next(loop.setting.space("openvino", "cpu").points())
+        for batch in range(1, points + 1):
+            loop.journal.append(a_launch(plain.but(batch=batch), 100.0))
+        loop.journal.entries = watched = Watched(loop.journal.entries)
+        checking.doubtful_leader(loop)
+        checking.faithful_leaders(loop, loop.scores())
+        loop.clear()
+        counts.append(watched.readings)
+    assert counts[0] == counts[1] > 0
 
 
 def test_a_block_that_was_broken_off_is_made_up_for(tmp_path: Path) -> None:

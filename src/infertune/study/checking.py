@@ -28,7 +28,7 @@ def faithful_leaders(loop: Loop, scores: Mapping[Point, Sequence[float]]) -> lis
     The search asks too, before each step: what comes near the lead is checked before more time goes to its kind.
     """
     while True:
-        field = racing.entrants({p: s for p, s in scores.items() if loop.feasible(p)}, loop.spread())
+        field = racing.entrants({p: scores[p] for p in loop.feasible(scores)}, loop.spread())
         doubtful = next((p for p in field if not trusted(loop, p)), None)
         if doubtful is None or loop.stop():
             return field
@@ -37,7 +37,8 @@ def faithful_leaders(loop: Loop, scores: Mapping[Point, Sequence[float]]) -> lis
 
 def doubtful_leader(loop: Loop) -> Point | None:
     """The best point so far, where nobody knows yet whether its outputs are right."""
-    order = racing.ranked({p: s for p, s in loop.scores().items() if loop.feasible(p)})
+    scores = loop.scores()
+    order = racing.ranked({p: scores[p] for p in loop.feasible(scores)})
     return next((p for p in order[:1] if not trusted(loop, p)), None)
 
 

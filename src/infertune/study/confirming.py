@@ -126,7 +126,7 @@ def _check_baselines(loop: Loop) -> None:
 
 
 def _is_right(loop: Loop, point: Point) -> bool:
-    return not loop.stop() and loop.feasible(point) and checking.check(loop, point)
+    return not loop.stop() and bool(loop.feasible([point])) and checking.check(loop, point)
 
 
 def _best_first(loop: Loop) -> list[Point]:

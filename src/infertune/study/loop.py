@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
@@ -160,7 +160,10 @@ class Loop:
 
     def standing(self, point: Point) -> Standing:
         """How the point's launches so far stand to the limits; `WITHIN` for none."""
-        measured = self._measured(self._chosen_from().get(point, []))
+        return self._standing(point, self._chosen_from().get(point, []))
+
+    def _standing(self, point: Point, own: Sequence[Launch]) -> Standing:
+        measured = self._measured(own)
         return standing(self.setting.goal, point, measured) if measured else WITHIN
 
     def clear(self) -> list[Point]:
@@ -170,15 +173,17 @@ class Loop:
         """
         goal, spread = self.setting.goal, racing.spread([change] for _, change in self._changes())
         own = {point: self._measured(launches) for point, launches in self._chosen_from().items()}
-        return [point for point in own if is_clear(goal, point, own[point], spread) and self.feasible(point)]
+        return self.feasible(point for point in own if is_clear(goal, point, own[point], spread))
 
     def _measured(self, own: Sequence[Launch]) -> list[Measurement]:
         """What a point's launches found: its usable ones, or all where there are no others."""
         return [la.outcome for la in self.usable(own) or own if isinstance(la.outcome, Measurement)]
 
-    def feasible(self, point: Point) -> bool:
-        """Not known to break a limit, nor to be unfaithful."""
-        return self.standing(point).state != "beyond" and self.faithful(point)
+    def feasible(self, points: Iterable[Point]) -> list[Point]:
+        """Those not known to break a limit, nor to be unfaithful; one reading of the record for all of them."""
+        own, terms = self._chosen_from(), self.terms()
+        kept = (point for point in points if self._standing(point, own.get(point, [])).state != "beyond")
+        return [point for point in kept if verdict.faithful(terms, point)]
 
     def terms(self) -> Terms:
         """Goal and checks so far."""

@@ -76,7 +76,7 @@ def _unreached(loop: Loop, late: Sequence[Point], field: Sequence[Point]) -> lis
 def _with_untold(loop: Loop, field: list[Point]) -> list[Point]:
     """And those that nobody can tell yet because other programs disturbed all their launches, as places are left."""
     scores = loop.scores()
-    more = [p for p in loop.untold() if p not in field and loop.feasible(p) and trusted(loop, p)]
+    more = [p for p in loop.feasible(loop.untold()) if p not in field and trusted(loop, p)]
     places = max(0, racing.FIELD - len(field))
     return field + racing.ranked({point: scores[point] for point in more})[:places]
 
@@ -96,7 +96,7 @@ def _settled(loop: Loop, field: Sequence[Point]) -> bool:
 
 def _survivors(loop: Loop, runners: Sequence[Point], blocks: int) -> list[Point]:
     """Those that do not break a limit; none of them leaves for being behind a leader that may break one yet."""
-    kept = [p for p in runners if loop.feasible(p)]
+    kept = loop.feasible(runners)
     spread = loop.spread() if _settled(loop, kept) else math.inf
     return racing.survivors(kept, loop.scores(), blocks, spread, loop.untold())
 
@@ -139,13 +139,13 @@ def _shallower(loop: Loop, finalists: Sequence[Point]) -> list[Point]:
     """
     apart, simple = _apart(loop), partial(verdict.simplicity, spaces=loop.setting.question.spaces)
     known, near = {*finalists, *loop.baselines()}, math.log1p(verdict.MARGIN)
-    fit = [
+    shallow = [
         point
         for winner in finalists[:1]
         for point in loop.scores()
         if point not in known and simple(point)[0] < simple(winner)[0] and apart(winner, point) <= near
-        if loop.feasible(point) and trusted(loop, point)
     ]
+    fit = [point for point in loop.feasible(shallow) if trusted(loop, point)]
     plan, left = loop.plans.confirm, loop.left_s - loop.confirm_reserve_s(finalists)
     return [p for p in sorted(fit, key=simple)[:1] if planning.CONFIRM_BLOCKS * loop.costs().launch_s(p, plan) <= left]
 
