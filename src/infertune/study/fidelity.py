@@ -106,14 +106,17 @@ class Checks:
         return Recheck(reference=theirs, number=number, floor=self._setting.goal.fidelity_floor)
 
     def _reference_outputs(self, point: Point, into: str, again: str) -> Failed | None:
-        """Outputs that are the truth: plain f32 at the same batch, from ONNX Runtime, whatever the study tunes."""
-        reference = self.reference(point)
+        """Outputs that are the truth: plain f32 at the same batch, from ONNX Runtime.
+
+        A study of the point's own CPU runtime without ONNX Runtime takes them from that.
+        """
+        reference = self._reference(point)
         if reference is not None:
             return self._infer(reference, into, again)
         batch = point.number("batch", 1)
         return plain_outputs(self._executor, self._setting.question, batch, self._count(point), into, again)
 
-    def reference(self, point: Point) -> Point | None:
+    def _reference(self, point: Point) -> Point | None:
         """The point of this study whose outputs are the truth; None where no CPU runtime is part of it."""
         here = (space for space in self._setting.spaces if needs_host(self._setting.targets[space.target]))
         spaces = {space.target: space for space in here}
