@@ -12,6 +12,7 @@ import pytest
 from infertune.core.answer import answer
 from infertune.core.errors import CreateError
 from infertune.core.records import Closed, Feed
+from infertune.edge.scratch import PREFIX, sweep
 from infertune.export.bundle import MARK
 from infertune.study.hand_over import _doubts, _outputs, _whole
 from infertune.testing.records import a_point, a_question, a_search, a_study, opening, recorded
@@ -49,6 +50,16 @@ def test_an_earlier_export_is_replaced_by_a_whole_one_only(tmp_path: Path) -> No
     assert (tmp_path / "served/m.onnx").read_text() == "second"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "served"]
     assert (tmp_path / "README.md").read_text() == MARK
+
+
+def test_an_export_that_was_killed_is_no_other_file(tmp_path: Path) -> None:
+    left = tmp_path / f".{PREFIX}export-1"
+    left.mkdir()
+    with _whole(tmp_path) as stage:
+        (stage / "README.md").write_text(MARK)
+    assert (tmp_path / "README.md").read_text() == MARK
+    sweep(tmp_path, older_s=0.0)
+    assert not left.exists()
 
 
 def test_what_was_not_made_sure_of_is_told() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from commands import argv, environment
 from infertune.core import history
 from infertune.core.errors import UsageError
 from infertune.core.load import Load
 from infertune.core.records import Closed, Entry, Launch, Plan
+from infertune.edge.scratch import is_scratch
 from infertune.study.measure import measure
 from infertune.study.study import Study
 from small_models import write_classifier
@@ -58,3 +61,28 @@ def test_what_is_stopped_does_not_say_that_every_point_was_measured(tmp_path: Pa
     )
     assert history.closed(study.entries) == Closed(status="interrupted", why="interrupted")
     assert "interrupted" in study.answer.caveats
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [("measure", "--set", "batch=1", "--launches", "9999"), ("serve-rate", "--limit", "p99 < 1 s", "--window", "60")],
+)
+def test_a_killed_command_leaves_only_folders_that_a_later_one_removes(tmp_path: Path, asked: tuple[str, ...]) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    model = write_classifier(tmp_path / "m.onnx")
+    words = argv(asked[0], str(model), "--target", "null", *asked[1:])
+    running = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path, TMPDIR=str(temporary)),
+    )
+    assert running.stderr is not None
+    assert running.stderr.readline().startswith("asked")
+    running.kill()
+    running.communicate()
+    left = [path.name for path in temporary.iterdir()]
+    assert left
+    assert all(map(is_scratch, left))

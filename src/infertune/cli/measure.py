@@ -31,7 +31,6 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Rows as JSON on stdout.")] = False,
 ) -> None:
     """Measure every combination of settings, each in fresh processes; no search and no verdict."""
-    import tempfile
     from dataclasses import replace
 
     from infertune.cli.live import Progress, shown
@@ -40,6 +39,7 @@ def command(
     from infertune.core.assignments import parse_assignments
     from infertune.core.goal import parse_goal
     from infertune.core.load import parse_load
+    from infertune.edge.scratch import Scratch
     from infertune.edge.signals import stop_on_signals
     from infertune.prepare.shapes import parse_shapes
     from infertune.report import json_rows, rows_text
@@ -48,7 +48,7 @@ def command(
     console = stderr_console()
     progress = Progress(goal=parse_goal("max throughput"))
     with (
-        tempfile.TemporaryDirectory(prefix="infertune-measure-") as scratch,
+        Scratch("measure") as scratch,
         stop_on_signals(lambda: console.print("ending after the current launch; again to end now")) as stop,
         shown(progress, console),
     ):

@@ -37,18 +37,17 @@ def command(
     json: Json = False,
 ) -> None:
     """Find the highest rate at which samples may arrive while latency limits hold, and confirm it three times."""
-    import tempfile
-
     from infertune.cli.live import Progress, shown
     from infertune.cli.output import print_json, stderr_console
     from infertune.core.goal import parse_goal
+    from infertune.edge.scratch import Scratch
     from infertune.edge.signals import stop_on_signals
     from infertune.study.serving import asked_of, serve_rate
 
     console = stderr_console()
     progress = Progress(goal=parse_goal(f"max rate, {limit}"))
     with (
-        tempfile.TemporaryDirectory(prefix="infertune-rate-") as scratch,
+        Scratch("rate") as scratch,
         stop_on_signals(lambda: console.print("ending after the current launch; again to end now")) as stop,
         shown(progress, console),
     ):

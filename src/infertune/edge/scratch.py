@@ -20,12 +20,14 @@ _NEW_S = 60.0
 class Scratch:
     """A fresh folder at ``path``, held by a lock that the kernel drops with this process.
 
-    The first one that a process makes removes those of dead owners; no file system that cannot lock is swept.
+    It is in the folder for temporary files, or hidden ``inside`` another one, for files that move up once whole.
+    The first one that a process makes there removes those of dead owners; no file system that cannot lock is swept.
     """
 
-    def __init__(self, purpose: str) -> None:
-        _sweep_once(tempfile.gettempdir())
-        self.path = tempfile.mkdtemp(prefix=f"{PREFIX}{purpose}-")
+    def __init__(self, purpose: str, *, inside: Path | None = None) -> None:
+        folder, hidden = (tempfile.gettempdir(), "") if inside is None else (str(inside), ".")
+        _sweep_once(folder)
+        self.path = tempfile.mkdtemp(prefix=f"{hidden}{PREFIX}{purpose}-", dir=folder)
         self._held = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         _lock(self._held)
 
@@ -41,6 +43,11 @@ class Scratch:
         self.close()
 
 
+def is_scratch(name: str) -> bool:
+    """Whether a folder of this name is one of ours."""
+    return name.removeprefix(".").startswith(PREFIX)
+
+
 def sweep(folder: Path, *, older_s: float = _NEW_S) -> None:
     """Remove this user's scratch folders in ``folder`` whose owners are dead.
 
@@ -49,7 +56,7 @@ def sweep(folder: Path, *, older_s: float = _NEW_S) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as found:
         for entry in found:
             with contextlib.suppress(OSError):
-                if entry.name.startswith(PREFIX) and _is_ours(entry.stat(follow_symlinks=False), older_s):
+                if is_scratch(entry.name) and _is_ours(entry.stat(follow_symlinks=False), older_s):
                     _remove_unheld(entry.path)
 
 

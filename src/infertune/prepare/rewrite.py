@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 
 from infertune.core.errors import CreateError, UsageError, quoted
 from infertune.edge import files
+from infertune.edge.scratch import Scratch
 from infertune.prepare import external, graphs, sniff, source, weights
 from infertune.prepare.shapes import unwritable
 
@@ -67,20 +66,19 @@ def publish(
     moved = list(outside)
     if model.ByteSize() > limit_bytes:
         moved += _large_initializers(model)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        if moved:
-            _write_data(moved, scratch / data.name)
-        files.write_chunks(scratch / target.name, (model.SerializeToString(),))
-        source.read(str(scratch / target.name))
-        written = [p for p in (data, target) if (scratch / p.name).exists()]
-        for path in written:
-            os.replace(scratch / path.name, path)
+        with Scratch("model", inside=target.parent) as folder:
+            scratch = Path(folder)
+            if moved:
+                _write_data(moved, scratch / data.name)
+            files.write_chunks(scratch / target.name, (model.SerializeToString(),))
+            source.read(str(scratch / target.name))
+            written = [p for p in (data, target) if (scratch / p.name).exists()]
+            for path in written:
+                os.replace(scratch / path.name, path)
         files.sync_folder(target.parent)
     except OSError as error:
         raise unwritable(into, error) from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return tuple(str(path) for path in written)
 
 

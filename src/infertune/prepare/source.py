@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infertune.core.errors import DataError, excerpt, nearest, quoted
+from infertune.edge.scratch import Scratch
 from infertune.prepare import external, graphs, sniff, weights
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def check_structure(stripped: ModelProto) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(stripped)
     _make_lawful(copy)
-    with tempfile.TemporaryDirectory(prefix="infertune-") as folder:
+    with Scratch("check") as folder:
         path = os.path.join(folder, "model.onnx")
         with open(os.path.join(folder, weights.STUB), "wb"), open(path, "wb") as file:
             file.write(copy.SerializeToString())

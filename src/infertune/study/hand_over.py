@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +28,7 @@ from infertune.core.seams import Executor
 from infertune.core.space import Point
 from infertune.edge.clock import MonotonicClock
 from infertune.edge.files import ensure_folder, shown, write_text
+from infertune.edge.scratch import Scratch, is_scratch
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
 from infertune.export.bundle import Bundle, Promise, complete_bundle, ours, promise, readme
@@ -96,7 +96,7 @@ def _whole(folder: Path) -> Iterator[Path]:
     made = not folder.is_dir()
     ensure_folder(_free(folder), "the bundle folder")
     try:
-        with tempfile.TemporaryDirectory(prefix=".part.", dir=folder) as scratch:
+        with Scratch("export", inside=folder) as scratch:
             yield Path(scratch)
             for entry in sorted(Path(scratch).iterdir()):
                 there = folder / entry.name
@@ -160,7 +160,7 @@ def _bundle(answer: Answer, winner: Point, figures: Figures, confirmed: tuple[La
     """The `python` bundle in a scratch folder, from which every format is written."""
     executor = LocalExecutor(LocalShell())
     artifact = _artifact(executor, answer.question, winner)
-    with tempfile.TemporaryDirectory(prefix="infertune-export-") as scratch:
+    with Scratch("export") as scratch:
         job = ExportJob(model=answer.model, point=winner, artifact=artifact.path, into=scratch)
         reply = executor.run(winner.target, job, timeout_s=BUILD_TIMEOUT_S)
         if not isinstance(reply, Saved):
@@ -186,7 +186,7 @@ def _with_anchor(executor: Executor, question: Question, promised: Promise, fold
 
 
 def _free(folder: Path) -> Path:
-    if folder.is_dir() and any(folder.iterdir()) and not ours(folder):
+    if folder.is_dir() and not all(is_scratch(path.name) for path in folder.iterdir()) and not ours(folder):
         raise CreateError(
             "folder-not-empty", f"`{shown(folder)}` holds other files", hint="give a new or empty folder with -o"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from infertune.core.errors import CreateError, DataError, UsageError, quoted
 from infertune.edge import files, quiet
+from infertune.edge.scratch import Scratch
 from infertune.prepare import external, graphs
 from infertune.prepare.hf import original
 from infertune.prepare.hf.compare import TOLERANCE, Comparison, compare
@@ -66,7 +66,7 @@ def import_model(
     fetched = folder_of(source, weights)
     model = original.load(fetched, source, task, weights)
     samples = original.samples(model)
-    with tempfile.TemporaryDirectory(prefix=f".{into.name}.", suffix=".part", dir=folder) as scratch:
+    with Scratch("import", inside=folder) as scratch:
         made = _exported(model, Path(scratch), opset)
         checks = []
         for check in compare(made, samples):
