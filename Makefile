@@ -1,6 +1,6 @@
 # Each target does its own set-up: .venv, the locked packages, this project. Variables go to the scripts through the
 # environment, where spaces and `<` need no quoting.
-export MODEL BUDGET GOAL SHAPE PYTHON
+export MODEL BUDGET GOAL SHAPE OPTIONS PYTHON
 BIN := .venv/bin
 
 .PHONY: help tune test lint format bench bench-precision bench-loadgen bench-search sim-fidelity docs docs-check lock clean base dev sample-report
@@ -9,7 +9,7 @@ BIN := .venv/bin
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-tune: base ## tune BERT-base here, or MODEL=m.onnx [GOAL="min latency"] [SHAPE=sequence_length=128] [BUDGET=2m]
+tune: base ## tune BERT-base here, or MODEL=m.onnx [GOAL="min latency"] [SHAPE=sequence_length=128] [BUDGET=2m] [OPTIONS=--accept-noise]
 	@scripts/tune
 
 test: lint ## everything CI runs; the tests come last

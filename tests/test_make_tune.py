@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -37,3 +38,14 @@ def test_another_budget_is_the_same_question_and_another_goal_is_not() -> None:
 @pytest.mark.parametrize("model", ["a model.onnx", "$HOME.onnx", "a;b.onnx"])
 def test_odd_file_names(model: str) -> None:
     assert asked(MODEL=model)[0] == model
+
+
+def test_whatever_else_tune_takes_comes_last() -> None:
+    words = asked(MODEL="m.onnx", OPTIONS="--accept-noise --knob batch=[1-4]*")
+    assert words[-3:] == ["--accept-noise", "--knob", "batch=[1-4]*"]
+
+
+def test_make_passes_every_variable_on() -> None:
+    written = (ROOT / "scripts" / "tune").read_text()
+    exported = (ROOT / "Makefile").read_text().partition("export ")[2].splitlines()[0].split()
+    assert {name for name in re.findall(r"\$\{([A-Z]+):-", written)} <= set(exported)
