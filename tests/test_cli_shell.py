@@ -197,3 +197,16 @@ def test_a_character_that_stdout_cannot_show_is_escaped() -> None:
 def test_a_wrong_choice_is_told_in_words_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["cache", "foo"]) == 2
     assert capsys.readouterr().err.startswith("error[usage]: invalid value for 'action': 'foo' is not one of 'list', ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_output_is_out_under_another_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(option: str) -> str:
+        assert app.main([name, option]) == 2
+        return capsys.readouterr().err.replace(option, "--out")
+
+    own = getattr(import_module(app.registered()[name].name), "SETTINGS", None)
+    if own is None:
+        assert said("--output") == said("--out")
+        assert app.main([name, "--help"]) == 0
+        assert "--output" not in capsys.readouterr().out

@@ -48,4 +48,4 @@ def test_whatever_else_tune_takes_comes_last() -> None:
 def test_make_passes_every_variable_on() -> None:
     written = (ROOT / "scripts" / "tune").read_text()
     exported = (ROOT / "Makefile").read_text().partition("export ")[2].splitlines()[0].split()
-    assert {name for name in re.findall(r"\$\{([A-Z]+):-", written)} <= set(exported)
+    assert set(re.findall(r"\$\{([A-Z]+):-", written)) <= set(exported)

@@ -31,6 +31,9 @@ COMMANDS = (
 )  # fmt: skip
 """In the order of ``infertune --help``."""
 
+ONE_SPELLING = {"token_normalize_func": lambda name: "out" if name == "output" else name}
+"""``--output`` is understood wherever ``--out`` is; only the latter is documented."""
+
 ABOUT = "Find the build-time and run-time settings that make a model fastest on a device, and how sure that is."
 
 
@@ -72,7 +75,7 @@ def build(name: str | None) -> typer.Typer:
             app.command(known, short_help=help_line(spec))(_stub)
         elif name == known:
             module = importlib.import_module(spec.name)
-            app.command(known, context_settings=getattr(module, "SETTINGS", None))(module.command)
+            app.command(known, context_settings=getattr(module, "SETTINGS", ONE_SPELLING))(module.command)
     return app
 
 

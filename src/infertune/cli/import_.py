@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def command(
     source: Annotated[str, typer.Argument(metavar="HF_MODEL", help="A Hugging Face id, or a folder with a model.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write; an older one is replaced.")],
+    output: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The ONNX file to write; an older one is replaced.")
+    ],
     task: Annotated[
         str | None,
         typer.Option(help="What the model is for, such as question-answering.", show_default="the model's own"),

@@ -14,7 +14,8 @@ from infertune.core.errors import UsageError
 def command(
     name: Annotated[str | None, typer.Argument(help="Which one; see --list.", show_default=False)] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The ONNX file to write; an older one is replaced.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The ONNX file to write; an older one is replaced."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the weights; the same seed gives the same bytes.")] = 0,
     listed: Annotated[bool, typer.Option("--list", help="List the models with their parameters.")] = False,

@@ -31,7 +31,8 @@ class Infinite(StrEnum):
 def command(
     model: ModelFile,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The ONNX file to write; an older one is replaced.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="The ONNX file to write; an older one is replaced."),
     ] = None,
     fp16_range: Annotated[
         Range | None, typer.Option(help="Constants that fp16 cannot hold: report them, or clip them to +-65504.")
