@@ -327,7 +327,7 @@ def test_the_closing_line_says_what_was_left_untried(tmp_path: Path, monkeypatch
     closed = history.closed(entries)
     assert closed is not None and closed.status == "ok"
     why, _, left = closed.why.partition("; ")
-    assert why == "all 6 trials are spent"
+    assert why == "all trials are spent (--trials 6, baselines not counted)"
     assert "the chance that one of them is over 2 % better" in left
 
 

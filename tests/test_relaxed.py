@@ -241,7 +241,7 @@ def test_the_error_offers_the_bound(tmp_path: Path) -> None:
     ("why", "advised"),
     [
         ("the time for searching is spent; 9 points were not tried", ", or give a larger --budget"),
-        ("all 2 trials are spent; 9 points were not tried", ", or give more --trials"),
+        (f"{history.trials_spent(2)}; 9 points were not tried", ", or give more --trials"),
         ("every point that can work was tried", " (more time finds no more: every point that can work was tried)"),
         ("", ""),
     ],

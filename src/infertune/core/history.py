@@ -227,6 +227,11 @@ TRIALS_SPENT = "trials are spent"
 """How a search says that a larger budget, or more trials, would have let it go on."""
 
 
+def trials_spent(most: int) -> str:
+    """``all trials are spent (--trials 6, baselines not counted)``."""
+    return f"all {TRIALS_SPENT} (--trials {most}, baselines not counted)"
+
+
 def why_ended(entries: Iterable[Entry]) -> str:
     """Why the last search ended; empty while none has."""
     ended = ""

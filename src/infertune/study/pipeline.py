@@ -149,8 +149,9 @@ class Pipeline:
             return "interrupted"
         if loop.is_over():
             return history.TIME_SPENT
-        spent = loop.max_trials is not None and len(loop.asked()) >= loop.max_trials
-        return f"all {loop.max_trials} {history.TRIALS_SPENT}" if spent and not self._waiting() else ""
+        most = loop.max_trials
+        spent = most is not None and len(loop.asked()) >= most
+        return history.trials_spent(most) if most is not None and spent and not self._waiting() else ""
 
     def _waiting(self) -> bool:
         return bool(self.queue or self._under_way())

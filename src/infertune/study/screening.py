@@ -25,7 +25,7 @@ def _searched(loop: Loop) -> str:
     _finish_round(loop)
     while not loop.stop():
         if loop.max_trials is not None and len(loop.asked()) >= loop.max_trials:
-            return f"all {loop.max_trials} {history.TRIALS_SPENT}"
+            return history.trials_spent(loop.max_trials)
         if loop.is_over():
             return history.TIME_SPENT
         checking.faithful_leaders(loop, loop.scores())
