@@ -96,3 +96,11 @@ def test_plurals(count: int, text: str) -> None:
 )
 def test_points(point: Point, in_flight: int | None, text: str) -> None:
     assert words.point(point, SPACES, in_flight) == text
+
+
+@pytest.mark.parametrize(
+    ("percent", "requests", "text"),
+    [(99.0, 84, "84 of 662"), (99.0, 662, ""), (90.0, 63, "63 of 64"), (90.0, 64, ""), (None, 1, "")],
+)
+def test_too_few_requests_for_a_percentile(percent: float | None, requests: int, text: str) -> None:
+    assert words.too_few(percent, requests) == text

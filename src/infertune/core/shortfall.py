@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import replace
 
-from infertune.core import stats, words
+from infertune.core import words
 from infertune.core.findings import Nearest
 from infertune.core.goal import Limit, latency_percent, median_excess, metric_value
 from infertune.core.history import Sample
@@ -57,8 +57,6 @@ def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
         return str(sample.point.number(limit.metric, 1))
     median = statistics.median(metric_value(limit.metric, m) for m in sample.measurements)
     figure = words.with_unit(limit.metric, median)
-    percent = latency_percent(limit.metric)
     requests = sum(len(m.latencies_ns) for m in sample.measurements)
-    if percent is None or requests >= stats.percentile_floor(percent):
-        return figure
-    return f"{figure} ({requests} of {stats.percentile_floor(percent)} requests)"
+    few = words.too_few(latency_percent(limit.metric), requests)
+    return f"{figure} ({few} requests)" if few else figure

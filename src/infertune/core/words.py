@@ -8,6 +8,7 @@ from decimal import Decimal
 from infertune.core.goal import Goal, told_in
 from infertune.core.records import Interval, KnobFact, SpaceFact
 from infertune.core.space import AUTO, Point
+from infertune.core.stats import percentile_floor
 
 _SPOKEN = ("precision", "batch", "instances", "cores", "set_size")
 
@@ -57,6 +58,12 @@ def counted(number: int, noun: str) -> str:
     """``1 launch``, ``2 launches``."""
     plural = f"{noun}es" if noun.endswith(("ch", "s", "x")) else f"{noun}s"
     return f"{number} {noun if number == 1 else plural}"
+
+
+def too_few(percent: float | None, requests: int) -> str:
+    """``84 of 662`` requests, where a percentile takes more than there are; else empty."""
+    floor = 0 if percent is None else percentile_floor(percent)
+    return f"{requests} of {floor}" if requests < floor else ""
 
 
 def seconds(amount: float) -> str:

@@ -72,5 +72,5 @@ def _figure(metric: str, sample: Sample) -> str:
         return words.three(value / scale) + ("" if metric == "throughput" else f" {unit}")
     pooled = [latency for m in sample.measurements for latency in m.latencies_ns]
     told = f"{words.three(stats.quantile_ns(pooled, percent) / 1e9 / scale)} {unit}"
-    floor = stats.percentile_floor(percent)
-    return told if len(pooled) >= floor else f"{told} ({len(pooled)} of {floor} requests)"
+    few = words.too_few(percent, len(pooled))
+    return f"{told} ({few} requests)" if few else told

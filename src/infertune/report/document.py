@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from infertune.core import choice, stats, verdict, words
+from infertune.core import choice, verdict, words
 from infertune.core.answer import answer
 from infertune.core.choice import Reading
 from infertune.core.errors import excerpt
@@ -155,15 +155,14 @@ def goal_figure(goal: Goal, figures: Figures) -> str:
         return f"{_with_launches(figures.value, 1.0, 'samples/s', figures)}: the highest rate at which they may arrive"
     if goal.maximise:
         return measured(figures)
-    short = _too_few(goal.metric, figures)
+    short = _too_few(latency_percent(goal.metric), figures.requests)
     unit, scale = told_in(goal.metric)
     return f"{goal.metric} {short or _with_launches(figures.value, 1.0 / scale, unit, figures)}"
 
 
-def _too_few(metric: str, figures: Figures) -> str:
-    percent = latency_percent(metric)
-    floor = stats.percentile_floor(percent) if percent else 0
-    return f"not enough requests ({figures.requests} of {floor})" if figures.requests < floor else ""
+def _too_few(percent: float | None, requests: int) -> str:
+    few = words.too_few(percent, requests)
+    return f"not enough requests ({few})" if few else ""
 
 
 def measured(figures: Figures) -> str:
@@ -206,9 +205,7 @@ def how_requests_came(figures: Figures) -> str:
 
 
 def _percentile(percent: float, value_ms: float | None, requests: int) -> str:
-    if value_ms is not None:
-        return f"{words.three(value_ms)} ms"
-    return f"not enough requests ({requests} of {stats.percentile_floor(percent)})"
+    return (_too_few(percent, requests) or "not known") if value_ms is None else f"{words.three(value_ms)} ms"
 
 
 def _fidelity(found: Answer) -> str:
@@ -285,7 +282,8 @@ def _rival_row(found: Answer, goal: Goal, named: Sequence[str], rival: Rival, be
     reached = seen.value if goal.metric == RATE else seen.throughput
     told = f" ({best})" if found.confirmed and rival.name == found.best_rival and len(found.rivals) > 1 else ""
     speed = words.interval(reached) if seen.launches > 1 else words.three(reached.value)
-    values = ("-" if _too_few(metric, seen) else f"{words.three(seen.value.value * 1e3)} ms" for metric in named)
+    value = f"{words.three(seen.value.value * 1e3)} ms"
+    values = ("-" if words.too_few(latency_percent(metric), seen.requests) else value for metric in named)
     p50 = "-" if seen.p50_ms is None else f"{words.three(seen.p50_ms)} ms"
     speedup = (_speedup(found, rival),) if found.confirmed else ()
     return one_line(rival.name) + told, speed, *values, p50, str(seen.in_flight), *speedup
