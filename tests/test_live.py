@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
+from infertune.cli import live
 from infertune.cli.live import Progress
 from infertune.core.goal import parse_goal
 from infertune.core.records import Event
+from infertune.study import tuning
 from infertune.testing.records import a_check, a_launch, a_measurement, a_point, a_question, opening, recorded
 
 SLOW, FAST = a_point(batch=1), a_point(batch=8)
@@ -55,3 +59,8 @@ def test_launches_that_were_disturbed_count_only_where_there_are_no_others() -> 
     assert (
         told("max throughput", [a_launch(SLOW, 100.0), disturbed, a_launch(FAST, 200.0)]).best_figure == "200 samples/s"
     )
+
+
+def test_every_phase_of_a_study_is_said_in_words() -> None:
+    sources = "".join(path.read_text() for path in Path(tuning.__file__).parent.glob("*.py"))
+    assert set(re.findall(r'on_phase\("(\w+)"', sources)) <= set(live._PHASES)

@@ -39,10 +39,13 @@ _PHASES = {
     "wait": "waiting for a quiet machine",
     "prepare": "reading the model, finding devices",
     "build": "building",
+    "measure": "measuring",
+    "calibrate": "comparing the cards with each other",
     "search": "searching",
     "race": "racing the leaders",
     "verify": "checking outputs",
     "confirm": "confirming on fresh launches",
+    "ceilings": "measuring what this machine can do at most",
     "ablate": "putting the winner's knobs back, one at a time",
 }
 

@@ -180,7 +180,7 @@ def run(
         if ablate and closed.status == "ok":
             closed = _ablated(loop, budget_s - closing, closed)
         if examine and closed.status == "ok" and closing:
-            on_phase("ceilings", "what this machine can do at most")
+            on_phase("ceilings", "")
             journal.append(examine(setting, tuple(journal.entries), executor, clock))
     journal.append(closed)
 
