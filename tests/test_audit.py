@@ -10,13 +10,22 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infertune.core import audit
-from infertune.core.audit import ENVIRONMENT, FLAGS, bimodal, contaminated, flags, little_holds, steady
+from infertune.core.audit import CONSEQUENCES, ENVIRONMENT, FLAGS, bimodal, contaminated, flags, little_holds, steady
 from infertune.core.records import Conditions, Measurement, Plan, RawNs, Repeats
 from infertune.testing.records import a_measurement
 
 PLAN = Plan(min_count=20)
 LATENCIES = RawNs([9_500_000, 10_500_000, 10_000_000, 10_000_000] * 25)
 GOOD = replace(a_measurement(100.0, count=100), latencies_ns=LATENCIES, conditions=Conditions())
+
+
+def paced(latencies: list[float]) -> Measurement:
+    """One request after the other: Little's law holds by construction."""
+    ns = [round(each * 1e6) for each in latencies]
+    ends = np.cumsum(ns).tolist()
+    return replace(
+        GOOD, in_flight=1, wall_ns=ends[-1], latencies_ns=RawNs(ns), ends_ns=RawNs(ends), conditions=Conditions()
+    )
 
 
 def under(**conditions: float) -> Measurement:
@@ -38,7 +47,6 @@ def test_a_good_launch_earns_no_flag() -> None:
         (under(throttled_periods=1), "throttled"),
         (under(clock_jump_s=0.6), "clock_jump"),
         (under(clock_jump_s=-0.6), "clock_jump"),
-        (replace(GOOD, warmed=False), "not_warmed"),
         (replace(GOOD, in_flight=2), "little_law"),
         (replace(GOOD, latencies_ns=LATENCIES[:19], ends_ns=GOOD.ends_ns[:19], wall_ns=190_000_000), "few_samples"),
     ],
@@ -70,9 +78,10 @@ def test_what_a_runtime_does_to_itself_grows_with_the_rate() -> None:
 
 def test_flags_come_in_the_order_of_the_table_and_are_all_explained() -> None:
     worst = replace(
-        paced([10.0] * 15),
+        paced([12.0] * 8 + [10.0] * 7),
         in_flight=0,
         warmed=False,
+        warmup_count=9,
         conditions=Conditions(
             foreign_cpu=1.0, steal=1.0, involuntary_switches_per_s=1e9, psi_some=1.0, throttled_periods=1,
             clock_jump_s=9.0,
@@ -82,7 +91,8 @@ def test_flags_come_in_the_order_of_the_table_and_are_all_explained() -> None:
     earned = flags(worst, PLAN)
     assert earned == tuple(name for name in FLAGS if name in earned)
     assert set(FLAGS) - set(earned) == {"not_steady", "bimodal", "little_law", "overloaded", "generator_late"}
-    assert all(text and not text.endswith(".") for text in FLAGS.values())
+    assert all(text and not text.endswith(".") for text in (*FLAGS.values(), *CONSEQUENCES.values()))
+    assert list(CONSEQUENCES) == list(FLAGS)
     assert set(FLAGS) >= ENVIRONMENT
 
 
@@ -94,13 +104,18 @@ def test_no_flags_are_clean() -> None:
 # ---------------------------------------------------------------- steady and bimodal
 
 
-def paced(latencies: list[float]) -> Measurement:
-    """One request after the other: Little's law holds by construction."""
-    ns = [round(each * 1e6) for each in latencies]
-    ends = np.cumsum(ns).tolist()
-    return replace(
-        GOOD, in_flight=1, wall_ns=ends[-1], latencies_ns=RawNs(ns), ends_ns=RawNs(ends), conditions=Conditions()
-    )
+@pytest.mark.parametrize(
+    ("seen", "latencies", "flagged"),
+    [
+        (3, [12.0] * 3 + [10.0] * 3, False),  # the first request and two more: too few to tell
+        (9, [10.0] * 6, False),  # settled by then
+        (9, [12.0] * 3 + [10.0] * 3, True),
+        (9, [10.0], True),
+    ],
+)
+def test_a_warm_up_that_could_not_tell_is_no_warning(seen: int, latencies: list[float], flagged: bool) -> None:
+    launch = replace(paced(latencies), warmed=False, warmup_count=seen)
+    assert ("not_warmed" in flags(launch, Plan(warmup_count=3))) == flagged
 
 
 def test_a_drift_is_not_steady() -> None:

@@ -151,7 +151,7 @@ def _with(entry: Entry, change: Callable[[Measurement], Measurement]) -> Entry:
 
 
 def test_a_flag_that_was_taken_off_is_found(run: Path, tmp_path: Path) -> None:
-    disturbed = [_with(entry, lambda m: replace(m, warmed=False)) for entry in studied()]
+    disturbed = [_with(entry, lambda m: replace(m, warmed=False, warmup_count=9)) for entry in studied()]
     forged = tmp_path / "forged"
     record(forged, disturbed)
     write_files(Study.open(forged))

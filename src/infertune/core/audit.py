@@ -59,7 +59,7 @@ FLAGS: dict[str, str] = {
     "psi": "programs waited for a CPU more than 10 % of the time while others were running too",
     "throttled": "the control group ran out of CPU quota, so all threads stood still for a while",
     "clock_jump": "the wall clock jumped against the monotonic clock: the machine was suspended or its time was set",
-    "not_warmed": "speed had not settled when the warm-up's time was over",
+    "not_warmed": "speed was still changing when the warm-up's time was over, and within the window",
     "not_steady": "the first and second half of the window differ by more than 10 %",
     "bimodal": "latency had two levels more than 15 % apart within the window",
     "little_law": "requests in flight do not match rate x latency: the load was not what was asked for",
@@ -68,6 +68,26 @@ FLAGS: dict[str, str] = {
     "generator_late": "the load generator itself was saturated: it sent requests later than they were due",
     "caches_inputs": "an input that was asked before was answered more than 10 % faster than one that was not",
 }
+
+QUIETER = "run again when it is quieter"
+
+CONSEQUENCES: dict[str, str] = {
+    "foreign_cpu": f"figures may be too low: {QUIETER}",
+    "involuntary_switches": f"figures may be too low: {QUIETER}",
+    "steal": "figures may be too low: dedicated CPUs would tell",
+    "psi": "figures may be too low: fewer threads, or a quieter machine, would tell",
+    "throttled": "the figures are those of this quota",
+    "clock_jump": "times may be wrong: run again",
+    "not_warmed": "figures may be a little off: a larger --budget warms up for longer",
+    "not_steady": "figures depend on when one looks: `report --html` draws the latencies of every launch",
+    "bimodal": "percentiles depend on which of them a request meets",
+    "little_law": "please report this",
+    "few_samples": "throughput is counted all the same, percentiles are rough",
+    "overloaded": "a lower rate, or a faster point, would keep up",
+    "generator_late": "the model itself may be faster",
+    "caches_inputs": "figures may be those of a cache",
+}
+"""What a flag on launches that confirm means for the answer, and what to do about it."""
 
 LAG = 0.05
 """Of the median latency: requests sent later than that (99th percentile) are not the load that was asked for."""
@@ -126,7 +146,7 @@ def _switches_allowed(measurement: Measurement) -> float:
 def _window(measurement: Measurement, plan: Plan) -> set[str]:
     medians = _levels(measurement)
     verdicts = {
-        "not_warmed": not measurement.warmed,
+        "not_warmed": _still_changing(measurement, plan),
         "not_steady": not steady(medians),
         "bimodal": bimodal(medians),
         "little_law": not little_holds(measurement),
@@ -136,6 +156,17 @@ def _window(measurement: Measurement, plan: Plan) -> set[str]:
         "caches_inputs": caches_inputs(measurement),
     }
     return {name for name, raised in verdicts.items() if raised}
+
+
+def _still_changing(measurement: Measurement, plan: Plan) -> bool:
+    """Whether the warm-up, long enough to tell, did not settle, and the window does not show that speed had by then.
+
+    Two or three long requests tell nothing of that; ``warmup_count`` holds the very first one, too.
+    """
+    if measurement.warmed or measurement.warmup_count <= plan.warmup_count:
+        return False
+    halves = stats.window_medians_ns(measurement, 2)
+    return len(halves) < 2 or not _agree(*halves)
 
 
 def _levels(measurement: Measurement) -> tuple[float, ...]:
@@ -150,6 +181,10 @@ def steady(medians: Sequence[float]) -> bool:
         return True
     half = len(medians) // 2
     first, second = statistics.median(medians[:half]), statistics.median(medians[-half:])
+    return _agree(first, second)
+
+
+def _agree(first: float, second: float) -> bool:
     if min(first, second) <= 0:
         return first == second
     return abs(math.log(second) - math.log(first)) <= math.log(1 + STEADY)
