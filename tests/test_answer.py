@@ -266,6 +266,21 @@ def test_disturbed_confirmation_launches_are_said_and_do_not_confirm() -> None:
     assert found.flags == (("foreign_cpu", 5), ("not_steady", 5))
 
 
+def test_a_flag_of_confirmation_launches_says_what_it_means() -> None:
+    def flagged(event: Event) -> Event:
+        if isinstance(event, Launch) and event.purpose == "confirm" and event.block == 2:
+            return replace(event, flags=("few_samples", "later"))
+        return event
+
+    assert answer(recorded(flagged(e.event) for e in a_study({FAST: 200.0}))).caveats == (
+        (
+            "5 of 30 confirmation launches: fewer requests completed than the plan asks for (few_samples); "
+            "throughput is counted all the same, percentiles are rough"
+        ),
+        "5 of 30 confirmation launches: later",
+    )
+
+
 def test_a_crashed_confirmation_launch_is_said() -> None:
     values: dict[Point, list[float | Failed]] = {
         FAST: [200.0, 200.0, CRASH, 200.0],

@@ -102,12 +102,11 @@ def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[s
         named = f"{words.counted(len(untold), 'point')} that may be better"
         yield f"{named} could only be measured while other programs disturbed them: run again when it is quieter"
     failed = sum(isinstance(launch.outcome, Failed) for launch in fresh)
-    flagged = sum(bool(launch.flags) for launch in fresh)
     if failed:
         yield f"{failed} of {words.counted(len(fresh), 'confirmation launch')} failed"
-    if flagged:
-        named = ", ".join(f"{name} {count}" for name, count in tallies.flags(fresh))
-        yield f"{flagged} of {words.counted(len(fresh), 'confirmation launch')} were flagged: {named}"
+    for name, count in tallies.flags(fresh):
+        meaning = f"{audit.FLAGS[name]} ({name}); {audit.CONSEQUENCES[name]}" if name in audit.FLAGS else name
+        yield f"{count} of {words.counted(len(fresh), 'confirmation launch')}: {meaning}"
 
 
 def _of_cards(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
