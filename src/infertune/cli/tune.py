@@ -16,7 +16,11 @@ def command(
         str, typer.Option(metavar="GOAL", help="What is best, with limits: 'max throughput, p99 < 20 ms'.")
     ] = "max throughput",
     budget: Annotated[
-        str, typer.Option(metavar="TIME", help="Time for everything, confirmation included: 90s, 5m, 1h.")
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Time for search and confirmation: 90s, 5m, 1h; a check of outputs that has begun is finished.",
+        ),
     ] = "5m",
     shape: Shapes = None,
     out: Annotated[
