@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -210,3 +211,10 @@ def test_output_is_out_under_another_name(name: str, capsys: pytest.CaptureFixtu
         assert said("--output") == said("--out")
         assert app.main([name, "--help"]) == 0
         assert "--output" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"latency-stats", "qaic-sim"}))
+def test_help_names_what_an_option_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([name, "--help"]) == 0
+    options = capsys.readouterr().out.partition("Options:")[2]
+    assert re.findall(r"--[\w-]+ <[^|>]*>", options) == []

@@ -20,9 +20,13 @@ def command(
     ],
     task: Annotated[
         str | None,
-        typer.Option(help="What the model is for, such as question-answering.", show_default="the model's own"),
+        typer.Option(
+            metavar="TASK", help="What the model is for, such as question-answering.", show_default="the model's own"
+        ),
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="ONNX opset, 14 to 20.", show_default="the exporter's")] = None,
+    opset: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="ONNX opset, 14 to 20.", show_default="the exporter's")
+    ] = None,
     allow_pickle: Annotated[
         bool,
         typer.Option("--allow-pickle", help="Also read pickled weights, which can run code: only if you trust them."),

@@ -13,21 +13,33 @@ from infertune.cli.options import BatchSymbol, Inputs, ModelFile, Shapes
 def command(
     model: ModelFile,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A knob's values: batch=1,2,4 or batch=1..64*2.")
+        list[str] | None,
+        typer.Option("--set", metavar="KNOB=VALUES", help="A knob's values: batch=1,2,4 or batch=1..64*2."),
     ] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Only these targets.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only these targets; default: every CPU runtime here.")
+    ] = None,
     shape: Shapes = None,
-    launches: Annotated[int, typer.Option(help="Fresh processes per point.", min=1)] = 3,
-    window: Annotated[float, typer.Option(help="Seconds that each launch measures.", min=0.05)] = 2.0,
+    launches: Annotated[int, typer.Option(metavar="NUMBER", help="Fresh processes per point.", min=1)] = 3,
+    window: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds that each launch measures.", min=0.05)
+    ] = 2.0,
     arrivals: Annotated[
         str,
-        typer.Option(help="How requests come: closed, single, offline, poisson or constant (the last two at --rate)."),
+        typer.Option(
+            metavar="HOW",
+            help="How requests come: closed, single, offline, poisson or constant (the last two at --rate).",
+        ),
     ] = "closed",
-    rate: Annotated[float | None, typer.Option(help="Samples per second that arrive.", min=0.001)] = None,
+    rate: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Samples per second that arrive.", min=0.001)
+    ] = None,
     inputs: Inputs = None,
     batch_symbol: BatchSymbol = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep the record in this run folder.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of inputs and block order.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Keep the record in this run folder.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of inputs and block order.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Rows as JSON on stdout.")] = False,
 ) -> None:
     """Measure every combination of settings, each in fresh processes; no search and no verdict."""

@@ -17,7 +17,9 @@ def command(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The ONNX file to write; an older one is replaced."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the weights; the same seed gives the same bytes.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, help="Seed of the weights; the same seed gives the same bytes.")
+    ] = 0,
     listed: Annotated[bool, typer.Option("--list", help="List the models with their parameters.")] = False,
     json: Json = False,
 ) -> None:

@@ -26,11 +26,20 @@ def command(
     folder: Annotated[
         Path, typer.Argument(help="A folder that `infertune export` wrote; with --recompute, one that `tune` wrote.")
     ],
-    tolerance: Annotated[float, typer.Option(help="How much slower is still kept, in per cent.", min=0, max=100)] = 3.0,
+    tolerance: Annotated[
+        float, typer.Option(metavar="PERCENT", help="How much slower is still kept, in per cent.", min=0, max=100)
+    ] = 3.0,
     launches: Annotated[
-        int, typer.Option(help="Blocks of fresh processes; up to three times as many while the verdict is open.", min=1)
+        int,
+        typer.Option(
+            metavar="NUMBER",
+            help="Blocks of fresh processes; up to three times as many while the verdict is open.",
+            min=1,
+        ),
     ] = 6,
-    window: Annotated[float, typer.Option(help="Seconds that each launch measures.", min=0.05)] = 2.0,
+    window: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds that each launch measures.", min=0.05)
+    ] = 2.0,
     before: Annotated[
         Path | None,
         typer.Option(
