@@ -158,7 +158,7 @@ def test_what_is_not_confirmed_says_what_to_do_next() -> None:
     assert "interrupted; the same command goes on from here" in told and "--budget" not in told
     assert "other programs disturbed" not in told
     told = ended("ok", "", "foreign_cpu", "psi")
-    assert "other programs disturbed 1 of its 1 launch, which count because of --accept-noise" in told
+    assert "other programs disturbed its only launch, which counts because of --accept-noise" in told
 
 
 def test_a_killed_study_says_that_its_record_just_stops() -> None:

@@ -89,8 +89,10 @@ def _of_accepted(answer: Answer, reading: Reading) -> Iterator[str]:
     own = [launch for launch in reading.launches if launch.point == answer.winner]
     disturbed = sum(audit.contaminated(launch.flags) for launch in own)
     if reading.noise == "accept" and disturbed:
-        made = words.counted(len(own), "launch")
-        yield f"other programs disturbed {disturbed} of its {made}, which count because of --accept-noise"
+        whose = (
+            "its only launch, which counts" if len(own) == 1 else f"{disturbed} of its {len(own)} launches, which count"
+        )
+        yield f"other programs disturbed {whose} because of --accept-noise"
 
 
 def _of_launches(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]:
