@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from dataclasses import replace
 from functools import partial
@@ -340,6 +341,19 @@ def test_the_end_is_told_with_the_chance_that_something_better_remains() -> None
     few, many = (told(landscape, trials) for trials in (3, 30))
     assert "points were not tried; the chance that one of them is over 2 % better: " in few
     assert percent(few) > percent(many)
+
+
+def test_what_is_told_of_tried_and_untried_points_adds_up() -> None:
+    landscape = cpu_landscape(units=2, seed=1)
+    goal = parse_goal("max throughput, batch <= 4")
+    played = list(play(auto.propose, landscape, goal, seed=0, trials=3))
+    unbuilt = Failed(stage="build", kind="compiler", message="no such operator")
+    played[-1] = Trial(point=played[-1].point, launches=(), build=unbuilt)
+    said = auto.ending(landscape.spaces, played, goal)
+    left_out_or_left = re.findall(r"([\d,]+) (?:left out|points were)", said)
+    assert len(left_out_or_left) == 3
+    counted = sum(int(number.replace(",", "")) for number in left_out_or_left)
+    assert counted + len(played) == sum(space.size()[0] for space in landscape.spaces)
 
 
 def percent(text: str) -> float:

@@ -73,7 +73,7 @@ def _next(
     """The next points for a goal of one number. ``starts``: named ones to try at least, in all spaces together."""
     everything = catalogue(tuple(spaces))
     evidence = _evidence(everything, history, goal)
-    left = _untried(everything, evidence, goal)
+    left = allowed(everything, goal) & ~hopeless(everything, evidence) & _untried(everything, evidence)
     if n < 1 or not left.any():
         return ()
     rng = np.random.default_rng([seed, len(history)])
@@ -85,8 +85,9 @@ def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str
     """Why there may be nothing to propose, and how likely it is that more than `WORTHWHILE` was left behind."""
     everything = catalogue(tuple(spaces))
     evidence = _evidence(everything, history, goal)
-    left = _untried(everything, evidence, goal)
-    if not allowed(everything, goal).any():
+    fine, closed, untried = allowed(everything, goal), hopeless(everything, evidence), _untried(everything, evidence)
+    left = fine & ~closed & untried
+    if not fine.any():
         return "no point meets the goal's limits on knobs"
     if not left.any():
         return "every point that can work was tried"
@@ -94,7 +95,8 @@ def ending(spaces: Sequence[Space], history: Sequence[Trial], goal: Goal) -> str
     chance = chance_of_better(known(everything, evidence, goal), encoded(everything)[places], np.log1p(WORTHWHILE))
     points = "1 point was" if left.sum() == 1 else f"{left.sum():,} points were"
     return (
-        f"{points} not tried; the chance that one of them is over {100 * WORTHWHILE:.0f} % better: {_percent(chance)}"
+        f"{_passed_over(untried, fine, closed)}{points} not tried; "
+        f"the chance that one of them is over {100 * WORTHWHILE:.0f} % better: {_percent(chance)}"
     )
 
 
@@ -103,11 +105,17 @@ def _evidence(everything: Catalogue, history: Sequence[Trial], goal: Goal) -> tu
     return tuple(trial for trial in read(history, goal) if everything.has(trial.point))
 
 
-def _untried(everything: Catalogue, evidence: Sequence[Evidence], goal: Goal) -> Mask:
-    """Per place: it may meet the goal, may work, and was not tried."""
-    left = allowed(everything, goal) & ~hopeless(everything, evidence)
-    left[everything.places([trial.point for trial in evidence])] = False
-    return left
+def _untried(everything: Catalogue, evidence: Sequence[Evidence]) -> Mask:
+    """Per place: it was not tried."""
+    untried = np.ones(len(everything), dtype=bool)
+    untried[everything.places([trial.point for trial in evidence])] = False
+    return untried
+
+
+def _passed_over(untried: Mask, fine: Mask, closed: Mask) -> str:
+    """Untried points that are no candidates, so that what is counted adds up to the whole space."""
+    reasons = ((untried & ~fine, "the goal's limits on knobs"), (untried & fine & closed, "what failed before"))
+    return "".join(f"{int(points.sum()):,} left out by {reason}; " for points, reason in reasons if points.any())
 
 
 def _percent(chance: float) -> str:
