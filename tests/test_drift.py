@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from infertune.cli.verify import as_json
+from infertune.cli.verify import as_json, reasons
 from infertune.cli.verify import told as said
 from infertune.core import drift, wire
 from infertune.core.answer import answer
@@ -247,7 +247,27 @@ def test_a_promise_of_an_older_bundle_has_no_anchor() -> None:
     assert wire.from_plain(plain, Promise).anchor is None
 
 
+def test_a_run_folder_in_a_bundles_place_is_to_be_exported(tmp_path: Path) -> None:
+    (tmp_path / "study.db").touch()
+    with pytest.raises(NotFoundError) as caught:
+        verify(tmp_path)
+    assert f"`infertune export {tmp_path} --to python -o FOLDER`" in caught.value.hint
+
+
 # ---------------------------------------------------------------- what changed
+
+
+def test_reasons_say_flags_in_words_and_what_to_do(tmp_path: Path) -> None:
+    found = replace(verdict(tmp_path, machine(100.0, 100.0)), changes=(), flags=("foreign_cpu", "not_steady"))
+    first, second, *_, last = reasons(found)
+    assert first == "nothing else changed"
+    assert second == "the first and second half of the window differ by more than 10 %"
+    assert last == "run it again when the machine is quieter"
+
+
+def test_one_launch_promises_no_interval(tmp_path: Path) -> None:
+    found = verdict(tmp_path, machine(200.0, 100.0), replace(a_promise(), launches=1))
+    assert said(found)[0].startswith("promised  200 samples/s")
 
 
 def test_changes_of_the_device() -> None:

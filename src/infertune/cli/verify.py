@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from infertune.study.verifying import Verdict
 
 FORMAT = "infertune-verdict/1"
+_SAID = ("foreign_cpu", "psi", "steal", "involuntary_switches")
 BASIS = {
     "throughput": "as counted",
     "anchor": "beside `{name}` as then, so the machine's own drift cancels",
@@ -138,7 +139,7 @@ def told(found: Verdict) -> list[str]:
     how = BASIS[found.basis].format(name=anchor.name if anchor else "")
     simulated = " (simulated)" if found.promised.device.simulated else ""
     lines = [
-        f"promised  {words.interval(found.promised.throughput)} samples/s{found.promised.load_words}{simulated}",
+        f"promised  {_promised(found)} samples/s{found.promised.load_words}{simulated}",
         f"measured  {words.interval(found.measured)} samples/s, {words.counted(found.blocks, 'launch')}",
         f"ratio     {words.times(found.ratio)}",
     ]
@@ -151,10 +152,22 @@ def told(found: Verdict) -> list[str]:
     return lines
 
 
+def _promised(found: Verdict) -> str:
+    """Without an interval where a single launch promised it."""
+    from infertune.core import words
+
+    seen = found.promised.throughput
+    return words.three(seen.value) if found.promised.launches == 1 else words.interval(seen)
+
+
 def reasons(found: Verdict) -> list[str]:
-    """What is different, or what to do when nothing is."""
-    flags = [f"flag {flag}" for flag in found.flags]
-    changed = [*found.changes, *flags] or ["nothing else changed"]
+    """What is different, and what to do: of flags those that ``changes`` do not say in words already."""
+    from infertune.core import audit
+
+    changed = [*found.changes] or ["nothing else changed"]
+    changed += [audit.FLAGS.get(flag, flag) for flag in found.flags if flag not in _SAID]
+    if audit.contaminated(found.flags):
+        changed.append("run it again when the machine is quieter")
     if found.basis == "throughput" and found.promised.anchor is not None:
         changed.append("`--before PYTHON` tells the machine from the versions")
     return changed

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infertune.core import drift, keys, wire, words
-from infertune.core.errors import DataError, NotFoundError
+from infertune.core.errors import DataError, NotFoundError, quoted
 from infertune.core.findings import Answer, Figures
 from infertune.core.goal import load_for, parse_goal
 from infertune.core.load import Load
@@ -193,6 +193,11 @@ def ours(folder: Path) -> bool:
     return path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")
 
 
+def _run_or_any(folder: Path) -> str:
+    """A run folder given in a bundle's place is what to export."""
+    return quoted(str(folder)) if (folder / "study.db").is_file() else "RUN"
+
+
 def read_bundle(folder: Path) -> Promise:
     """Raises `NotFoundError` when there is no bundle, `DataError` when it is damaged.
 
@@ -203,7 +208,7 @@ def read_bundle(folder: Path) -> Promise:
         raise NotFoundError(
             "no-bundle",
             f"`{shown(folder)}` holds no {CONFIG}",
-            hint="give a folder that `infertune export RUN --to python` wrote",
+            hint=f"give a folder that `infertune export {_run_or_any(folder)} --to python -o FOLDER` wrote",
         )
     try:
         config = json.loads(path.read_text())
