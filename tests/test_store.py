@@ -299,6 +299,16 @@ def test_nothing_to_read(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError) as refused:
         read_entries(tmp_path / "nowhere")
     assert refused.value.id == "no-study"
+    assert refused.value.hint == "give the folder that `infertune tune --out` wrote"
+
+
+def test_a_folder_of_studies_names_them(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / NAME).touch()
+    with pytest.raises(NotFoundError) as refused:
+        read_entries(tmp_path)
+    assert refused.value.hint.endswith(f"; there are: {tmp_path / 'a'}, {tmp_path / 'b'}")
 
 
 def test_a_file_in_the_way_of_the_folder(tmp_path: Path) -> None:

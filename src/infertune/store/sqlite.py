@@ -39,6 +39,7 @@ CREATE TABLE entries (
     crc INTEGER NOT NULL
 ) STRICT
 """
+_NAMED = 5  # run folders that a hint names
 _READ = "SELECT seq, at_s, CAST(event AS BLOB), crc FROM entries ORDER BY seq"  # bytes: damaged text need not decode
 _MAGIC = b"SQLite format 3\0"
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
@@ -141,6 +142,17 @@ def open_store(folder: Path) -> SqliteStore:
         raise
 
 
+def _where_studies_are(folder: Path) -> str:
+    """A hint with the run folders inside a folder that is none, or in ``runs/``, where `tune` puts them."""
+    hint = "give the folder that `infertune tune --out` wrote"
+    with contextlib.suppress(OSError):
+        found = sorted(path.parent for place in (folder, Path("runs")) for path in place.glob(f"*/{NAME}"))
+        named = [quoted(str(path)) for path in dict.fromkeys(found)]
+        more = ", ..." if len(named) > _NAMED else ""
+        return f"{hint}; there are: {', '.join(named[:_NAMED])}{more}" if named else hint
+    return hint
+
+
 def read_entries(folder: Path) -> list[Entry]:
     """All entries of the record in ``folder``, also while a writer is at work and from a read-only place.
 
@@ -152,9 +164,7 @@ def read_entries(folder: Path) -> list[Entry]:
     with _translated(path):
         is_there = path.exists()
     if not is_there:
-        raise NotFoundError(
-            "no-study", f"`{shown(folder)}` holds no {NAME}", hint="give the folder that `infertune tune --out` wrote"
-        )
+        raise NotFoundError("no-study", f"`{shown(folder)}` holds no {NAME}", hint=_where_studies_are(folder))
     with contextlib.closing(_open_readable(path)) as db, _translated(path):
         _check_identity(db, path)
         rows = db.execute(_READ).fetchall()
