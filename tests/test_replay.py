@@ -464,6 +464,11 @@ def test_a_file_that_is_not_there() -> None:
     assert caught.value.id == "recording-not-found"
 
 
+def test_an_empty_name_is_no_recording() -> None:
+    with pytest.raises(NotFoundError):
+        load(Path(""))
+
+
 def test_shares() -> None:
     assert (share("2%"), share("0.02"), share(" 0 ")) == (0.02, 0.02, 0.0)
     for text in ("2", "x", "-1%"):

@@ -59,7 +59,7 @@ def replay(
 
 def load(path: Path) -> Recording:
     """A CSV and the document of the same name beside it, if there is one; a JSON path stands for its CSV."""
-    table = path.with_suffix(".csv")
+    table = path.with_suffix(".csv") if path.name else path
     if not table.is_file():
         raise NotFoundError(
             "recording-not-found", f"there is no `{quoted(str(table))}`", hint="give the CSV of a recorded space"
