@@ -100,6 +100,7 @@ def test_unconfirmed_figures_get_no_ratio() -> None:
     found = compare(unconfirmed(), study(200.0))
     assert found.ratio is None and found.verdict == "not comparable yet: A is not confirmed"
     assert comparison_json(found)["a"]["confirmed"] is None
+    assert [line.split()[0] for line in comparison_text(found).splitlines() if "batch 8" in line] == ["best", "winner"]
 
 
 def test_a_study_without_a_winner_gets_no_ratio() -> None:

@@ -140,7 +140,7 @@ def metric_words(metric: str) -> str:
 
 def _study(name: str, found: Answer) -> Section:
     evidence = "confirmed" if found.confirmed else "unconfirmed"
-    facts: Named = (("winner", one_line(_winner(found))),)
+    facts: Named = (("winner" if found.confirmed or not found.winner else "best so far", one_line(_winner(found))),)
     if found.figures is not None:
         facts += ((evidence, measured(found.figures)), ("latency", latency(found.figures)))
     return Section(title=f"{name}: {title(found)}", facts=facts)
