@@ -15,7 +15,7 @@ from infertune.core.findings import Answer, Searched
 from infertune.core.history import confirmations, sample
 from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch, Opened
 from infertune.core.space import Point
-from infertune.report.document import at_limit, baselines, measured, searched
+from infertune.report.document import at_limit, baselines, measured, missed, searched
 from infertune.study.hand_over import confirmed_launches
 from infertune.study.study import Study
 from infertune.testing.records import (
@@ -370,6 +370,8 @@ def test_a_check_that_could_not_be_made_is_told_apart_from_wrong_outputs() -> No
     found = answer(recorded(events))
     assert found.winner is None
     assert f"outputs could not be checked against the reference: {reason}" in said(found)
+    assert found.nearest is not None
+    assert missed(found.nearest) == "`fidelity >= 0.99`: its outputs could not be checked"
     assert "could not be checked" not in said(answer(a_study({FAST: 200.0}, cosines={FAST: 0.5})))
     beside = answer(recorded([*events, *a_search({SLOW: 100.0}), a_check(SLOW)]))
     assert beside.winner == SLOW

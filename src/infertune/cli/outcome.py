@@ -48,6 +48,7 @@ def finish(study: Study, *, as_json: bool, interrupted: int) -> int:
 
 
 def _no_winner(study: Study) -> NothingFeasible:
+    from infertune.core.shortfall import UNCHECKED
     from infertune.core.words import counted
 
     found = study.answer
@@ -59,7 +60,7 @@ def _no_winner(study: Study) -> NothingFeasible:
     closest = found.nearest
     wrong = next((f.message for f in found.failures if f.kind == "output"), "")
     if wrong and closest.limit.startswith("fidelity"):
-        outputs = "outputs that cannot be checked" if closest.measured == "not checked" else "wrong outputs"
+        outputs = "outputs that cannot be checked" if closest.measured == UNCHECKED else "wrong outputs"
         hint = f"the closest gives {outputs}: {excerpt(wrong, REASON)}"
         return NothingFeasible("nothing-feasible", f"none of {tried} met `{found.question.goal}`", hint=hint)
     relaxed = closest.relaxed

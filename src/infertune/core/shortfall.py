@@ -13,6 +13,9 @@ from infertune.core.history import Sample
 from infertune.core.relaxed import relaxed
 from infertune.core.verdict import Terms, check_of, fidelity_of
 
+UNCHECKED = "not checked"
+"""What is measured of a fidelity that nobody could compute."""
+
 
 def nearest(terms: Terms, samples: Iterable[Sample]) -> Nearest | None:
     """The measured point with the least sum of log excesses over all limits, fidelity included; None without any."""
@@ -52,7 +55,7 @@ def _excess(terms: Terms, sample: Sample, limit: Limit) -> float:
 def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
     if limit.metric == "fidelity":
         found = check_of(terms, sample.point)
-        return "not checked" if found is None or not found.made else words.beside(found.value, limit.bound)
+        return UNCHECKED if found is None or not found.made else words.beside(found.value, limit.bound)
     if limit.metric in ("batch", "cores"):
         return str(sample.point.number(limit.metric, 1))
     median = statistics.median(metric_value(limit.metric, m) for m in sample.measurements)

@@ -9,11 +9,12 @@ from infertune.core import choice, verdict, words
 from infertune.core.answer import answer
 from infertune.core.choice import Reading
 from infertune.core.errors import excerpt
-from infertune.core.findings import Answer, AtLevel, Figures, Rival, Searched
+from infertune.core.findings import Answer, AtLevel, Figures, Nearest, Rival, Searched
 from infertune.core.goal import RATE, Goal, latency_percent, parse_goal, told_in
 from infertune.core.noise import Noise
 from infertune.core.records import Entry, Interval, Named
 from infertune.core.relaxed import LimitCost, Relaxed
+from infertune.core.shortfall import UNCHECKED
 from infertune.core.standing import AtLimit
 from infertune.core.verdict import ENOUGH
 from infertune.report import along, brought
@@ -137,13 +138,19 @@ def relaxed(found: Relaxed) -> str:
     return f"{limits} gives {found.figure}, by what was measured so far: a study with it has to confirm that"
 
 
+def missed(closest: Nearest) -> str:
+    """```p99 < 5 ms`: measured 8.2 ms``."""
+    told = "its outputs could not be checked" if closest.measured == UNCHECKED else f"measured {closest.measured}"
+    return f"`{one_line(closest.limit)}`: {told}"
+
+
 def _no_winner(found: Answer) -> Iterator[tuple[str, str]]:
     if found.nearest is None:
         yield "winner", "none: nothing gave a figure" if found.counts.trials else "none yet: nothing was measured"
         return
     yield "winner", f"none: nothing met the goal `{one_line(found.question.goal)}`"
     yield "closest", one_line(found.words(found.nearest.point))
-    yield "missed", f"`{one_line(found.nearest.limit)}`: measured {found.nearest.measured}"
+    yield "missed", missed(found.nearest)
     yield from _searched(found)
     if found.nearest.relaxed is not None:
         yield "instead", relaxed(found.nearest.relaxed)
@@ -236,12 +243,18 @@ def _level_note(at: AtLevel, figures: Figures) -> str:
 def _level_row(found: Answer, at: AtLevel) -> tuple[str, ...]:
     seen = at.figures
     if at.winner is None or seen is None:
-        closest = f"the closest has {at.nearest.measured}: {found.words(at.nearest.point)}" if at.nearest else "none"
-        return at.limit.text, "none", "-", "-", "-", one_line(closest)
+        return at.limit.text, "none", "-", "-", "-", one_line(_closest(found, at))
     throughput = words.interval(seen.throughput) if seen.launches > 1 else words.three(seen.throughput.value)
     percentiles = ("-" if ms is None else f"{words.three(ms)} ms" for ms in (seen.p50_ms, seen.p99_ms))
     sure = "confirmed" if at.confirmed else "unconfirmed"
     return at.limit.text, throughput, *percentiles, sure, one_line(found.words(at.winner, seen.in_flight))
+
+
+def _closest(found: Answer, at: AtLevel) -> str:
+    if at.nearest is None:
+        return "none"
+    reached = "outputs that could not be checked" if at.nearest.measured == UNCHECKED else at.nearest.measured
+    return f"the closest has {reached}: {found.words(at.nearest.point)}"
 
 
 def front(reading: Reading) -> Section:

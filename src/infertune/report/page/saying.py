@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from infertune.core import stats, verdict, words
 from infertune.core.findings import Figures
-from infertune.report.document import at_limit, counted, goal_figure, limit_cost, noise_words, relaxed, searched
+from infertune.report.document import at_limit, counted, goal_figure, limit_cost, missed, noise_words, relaxed, searched
 from infertune.report.importance import NO_DIFFERENCE, PER_EFFECT, TRUSTED, Importance
 from infertune.report.inert import one_line
 from infertune.report.page.basis import Basis
@@ -62,8 +62,7 @@ def _no_answer(basis: Basis) -> Iterator[str]:
         yield "Nothing gave a figure." if found.counts.trials else "Nothing was measured yet."
         return
     yield f"Nothing met the goal `{one_line(found.question.goal)}`."
-    limit, measured = one_line(found.nearest.limit), found.nearest.measured
-    yield f"The closest is {basis.words(found.nearest.point)}, which missed `{limit}`: measured {measured}."
+    yield f"The closest is {basis.words(found.nearest.point)}, which missed {missed(found.nearest)}."
     if found.nearest.relaxed is not None:
         yield f"{relaxed(found.nearest.relaxed)}."
 
