@@ -28,7 +28,7 @@ from infertune.report.page.compare import compare_html
 from infertune.report.page.front import front, knee
 from infertune.report.page.latencies import account
 from infertune.report.page.progress import best_so_far, seen, shares, stretches
-from infertune.report.page.svg import Box, LogScale, Scale, beside, cover
+from infertune.report.page.svg import Box, LogScale, Scale, beside, cover, from_zero, left_of
 from infertune.report.page.tables import all_trials, setting, spaces
 from infertune.report.page.write import html_text, marked
 from infertune.testing.records import (
@@ -328,3 +328,9 @@ def test_a_label_keeps_off_the_front() -> None:
     page = html_text(studied(fresh()))
     label = re.search(r"<text[^>]*>best at p99 &lt; 70 ms</text>", page)
     assert label is not None and 'text-anchor="end"' in label.group()
+
+
+@pytest.mark.parametrize(("top", "left"), [(900.0, 64.0), (150_000.0, 70.0), (1_500_000.0, 90.0)])
+def test_long_numbers_have_room_beside_their_axis(top: float, left: float) -> None:
+    assert left_of(from_zero([top], 366, 34), 64) >= left
+    assert left_of(from_zero([900.0], 366, 34), 64) == 64

@@ -79,7 +79,7 @@ CONSEQUENCES: dict[str, str] = {
     "throttled": "the figures are those of this quota",
     "clock_jump": "times may be wrong: run again",
     "not_warmed": "figures may be a little off: a larger --budget warms up for longer",
-    "not_steady": "figures depend on when one looks: `report --html` draws the latencies of every launch",
+    "not_steady": "figures depend on when one looks: the HTML report draws the latencies of every launch",
     "bimodal": "percentiles depend on which of them a request meets",
     "little_law": "please report this",
     "few_samples": "throughput is counted all the same, percentiles are rough",

@@ -27,13 +27,13 @@ def scatter(basis: Basis) -> Markup | None:
         return None
     drawn = (*basis.goal.limits, *basis.goal.levels)
     bounds = [limit.bound * 1e3 for limit in drawn if limit.metric == basis.tail]
-    x = svg.logarithmic([*(t.tail_ms or 0.0 for t in trials), *bounds], LEFT, RIGHT)
     asked = [limit.bound for limit in drawn if limit.metric == "throughput"]
     y = svg.from_zero([*(t.throughput or 0.0 for t in trials), *asked], BOTTOM, TOP)
+    x = svg.logarithmic([*(t.tail_ms or 0.0 for t in trials), *bounds], svg.left_of(y, LEFT), RIGHT)
     along = front(trials)
     parts = [
         svg.x_axis(x, TOP, BOTTOM, f"{basis.tail} latency of a request (ms, logarithmic)"),
-        svg.y_axis(y, LEFT, RIGHT, "throughput (samples/s)"),
+        svg.y_axis(y, x.start, RIGHT, "throughput (samples/s)"),
         *_limits(basis, x, y),
         *_levels(basis, x, y),
         _front(along, x, y),
@@ -103,7 +103,7 @@ def _limits(basis: Basis, x: svg.Scale, y: svg.Scale) -> Iterator[Markup]:
     for limit in basis.goal.limits:
         drawn = _drawn(basis, limit, "limit", x, y)
         if limit.metric == basis.tail:
-            yield svg.group([_forbidden(limit, x.at(limit.bound * 1e3)), *drawn])
+            yield svg.group([_forbidden(limit, x.at(limit.bound * 1e3), x), *drawn])
         else:
             yield from drawn
 
@@ -121,12 +121,12 @@ def _drawn(basis: Basis, limit: Limit, kind: str, x: svg.Scale, y: svg.Scale) ->
         yield svg.line(across, TOP, across, BOTTOM, kind)
     elif limit.metric == "throughput":
         up = y.at(limit.bound)
-        yield svg.line(LEFT, up, RIGHT, up, kind)
+        yield svg.line(x.start, up, RIGHT, up, kind)
 
 
-def _forbidden(limit: Limit, across: float) -> Markup:
+def _forbidden(limit: Limit, across: float, x: svg.Scale) -> Markup:
     """The side of a latency limit where nothing may win."""
-    left, width = (across, RIGHT - across) if limit.below else (LEFT, across - LEFT)
+    left, width = (across, RIGHT - across) if limit.below else (x.start, across - x.start)
     return svg.tag("rect", x=left, y=TOP, width=max(0.0, width), height=BOTTOM - TOP, class_="forbidden")
 
 
@@ -158,7 +158,7 @@ def _labels(basis: Basis, along: Sequence[Shown], x: svg.Scale, y: svg.Scale) ->
     places = {trial.number: (x.at(trial.tail_ms or 0.0), y.at(trial.throughput or 0.0)) for trial in basis.measured}
     avoided = [*places.values(), *(spot for pair in pairwise(steps) for spot in _between(*pair))]
     for trial, said, kind in sorted(_named(basis, along), key=lambda named: named[2] != "winner"):
-        label = svg.beside(said, places[trial.number], (LEFT, TOP, RIGHT, BOTTOM), taken, avoided)
+        label = svg.beside(said, places[trial.number], (x.start, TOP, RIGHT, BOTTOM), taken, avoided)
         taken.append(label.box)
         yield _text(label, f"label {kind}")
 

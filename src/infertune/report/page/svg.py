@@ -156,6 +156,11 @@ def x_axis(scale: Scale, top: float, bottom: float, title: str) -> Markup:
     return group(parts, aria_hidden="true")
 
 
+def left_of(scale: Scale, least: float) -> float:
+    """Where a vertical axis stands so that its numbers fit, also in the larger letters of narrow screens."""
+    return max(least, 8.0 + NARROW_DIGIT * max(len(shown(value)) for value in scale.ticks()))
+
+
 def y_axis(scale: Scale, left: float, right: float, title: str) -> Markup:
     """Ticks at the left, faint lines to ``right``, and the title above them."""
     parts = []
@@ -170,6 +175,9 @@ def y_axis(scale: Scale, left: float, right: float, title: str) -> Markup:
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
+
+NARROW_DIGIT = 9.5
+"""About how wide a digit of a tick is where the screen is narrow."""
 
 LETTER, LINE = 7.0, 14.0
 """About how wide a letter of a label is, and how far apart lines are."""
