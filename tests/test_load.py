@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,6 +152,75 @@ def test_a_batch_on_another_axis_is_found_by_its_name() -> None:
     ports = [Port(name="x", dtype="float32", dims=("time", "batch", 32))]
     assert name_dims(ports, ()).batch_symbol == "batch"
     assert name_dims([*ports, Port(name="z", dtype="float32", dims=(None, 8))], ()).batch_symbol != "time"
+
+
+def graph_network(nodes: int | str | None, edges: int | str | None) -> onnx.ModelProto:
+    """Every edge adds the features of the node that it comes from to the node that it goes to."""
+    steps = [
+        helper.make_node("Split", ["edge_index"], ["from_row", "to_row"], axis=0, num_outputs=2),
+        helper.make_node("Squeeze", ["from_row", "first"], ["start"]),
+        helper.make_node("Transpose", ["to_row"], ["end"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Gather", ["h", "start"], ["sent"], axis=0),
+        helper.make_node("ScatterND", ["h", "end", "sent"], ["y"], reduction="add"),
+    ]
+    ports = [tiny.value("x", (nodes, 4)), tiny.value("edge_index", (2, edges), tiny.INT64)]
+    stored = [tiny.weight("w", 4, 8), tiny.constant("first", 0)]
+    return tiny.model(steps, ports, [tiny.value("y", (nodes, 8))], stored, opset=18)
+
+
+@pytest.mark.parametrize("name", ["num_nodes", "N", "s77", None])
+def test_the_nodes_of_a_graph_are_not_its_batch_and_edges_name_nodes_that_are_there(
+    name: str | None, tmp_path: Path
+) -> None:
+    made = graph_network(name, None)
+    model = described(made, tmp_path, **{name or "x.0": 5, "edge_index.1": 40})
+    assert model.batch_symbol is None and model.fixed_batch == 1
+    assert [s.below for s in model.inputs] == [None, 5]
+    inputs = make_inputs(model, Feed(seed=0), 1, 1)[0]
+    assert set(inputs["edge_index"].ravel()) == {0, 1, 2, 3, 4}
+    session = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
+    assert session.run(None, inputs)[0].shape == (5, 8)
+
+
+def test_the_nodes_of_a_graph_of_fixed_size_are_counted(tmp_path: Path) -> None:
+    assert [s.below for s in described(graph_network(5, 40), tmp_path).inputs] == [None, 5]
+
+
+def test_what_chooses_rows_of_its_own_batch_leaves_it_the_batch(tmp_path: Path) -> None:
+    """The beams that a decoder goes on with: the first is there whatever the batch."""
+    look = helper.make_node("Gather", ["state", "beam_idx"], ["y"], axis=0)
+    ports = [tiny.value("state", ("n", 8)), tiny.value("beam_idx", ("n",), tiny.INT64)]
+    model = described(tiny.model([look], ports, [tiny.value("y", ("n", 8))]), tmp_path)
+    assert model.batch_symbol == "n" and model.inputs[1].below is None
+    assert make_inputs(model, Feed(seed=0), 3, 1)[0]["beam_idx"].tolist() == [0, 0, 0]
+
+
+def test_a_graph_per_sample_keeps_its_batch(tmp_path: Path) -> None:
+    look = helper.make_node("Gather", ["x", "edge_index"], ["y"], axis=1)
+    ports = [tiny.value("x", ("batch", "nodes", 4)), tiny.value("edge_index", (12,), tiny.INT64)]
+    model = described(tiny.model([look], ports, [tiny.value("y", ("batch", 12, 4))]), tmp_path, nodes=7)
+    assert model.batch_symbol == "batch" and model.inputs[1].below == 7
+
+
+def test_ids_as_floats_are_ids(tmp_path: Path) -> None:
+    """Keras exports them so; a table behind arithmetic is a table."""
+    steps = [
+        helper.make_node("Cast", ["q"], ["stored"], to=tiny.FLOAT),
+        helper.make_node("Mul", ["stored", "scale"], ["table"]),
+        helper.make_node("Cast", ["ids"], ["whole"], to=tiny.INT64),
+        helper.make_node("Less", ["whole", "zero"], ["before"]),
+        helper.make_node("Add", ["whole", "rows"], ["from_end"]),
+        helper.make_node("Where", ["before", "from_end", "whole"], ["index"]),
+        helper.make_node("Gather", ["table", "index"], ["y"]),
+    ]
+    stored = [tiny.weight("q", 50, 4, kind=np.int8), tiny.scalar("scale", 0.1)]
+    stored += [tiny.scalar("zero", 0, np.int64), tiny.scalar("rows", 50, np.int64)]
+    made = tiny.model(steps, [tiny.value("ids", ("batch", 30))], [tiny.value("y", ("batch", 30, 4))], stored)
+    model = described(made, tmp_path)
+    assert model.inputs[0].below == 50
+    ids = make_inputs(model, Feed(seed=0), 3, 1)[0]["ids"]
+    assert ids.dtype == np.float32 and len(set(ids.ravel())) > 20 and ids.min() >= 0 and ids.max() < 50
 
 
 def two_inputs(first: tiny.Dims, second: tiny.Dims) -> onnx.ModelProto:

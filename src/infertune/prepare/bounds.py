@@ -1,14 +1,17 @@
-"""What values whole-number inputs take: the rows of the tables that they index (a vocabulary, positions), or the
-constants that they are compared with."""
+"""What values inputs take that are whole numbers: the rows that they index, of stored tables (a vocabulary, positions)
+or of other inputs (nodes, in a graph network), or the constants that they are compared with."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from infertune.prepare import graphs
+from infertune.prepare.inferred import dims_inside
+from infertune.prepare.symbols import Row
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -16,8 +19,8 @@ if TYPE_CHECKING:
 # operators whose first input's values reach the output unchanged (perhaps some of them, perhaps rearranged)
 _CARRIES = frozenset(
     (
-        "Cast", "CastLike", "Concat", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split",
-        "Squeeze", "Tile", "Transpose", "Unsqueeze",
+        "Cast", "CastLike", "Clip", "Concat", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice",
+        "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
     )
 )  # fmt: skip
 # operators that keep the shape of their first input, looked through when searching for a table's size
@@ -29,21 +32,30 @@ _EMBEDDINGS = {
 }
 
 
-@dataclass(slots=True)
+_BY_AXIS = frozenset(("Gather", "GatherElements", "GatherBlockQuantized", "ScatterElements", "Scatter"))
+
+
+@dataclass
 class _Wiring:
     """Who makes and who reads each tensor, in the main graph and all subgraphs; names are unique across them."""
 
+    model: ModelProto
     readers: defaultdict[str, list[tuple[NodeProto, int]]] = field(default_factory=lambda: defaultdict(list))
     makers: dict[str, NodeProto] = field(default_factory=dict)
     dims: dict[str, tuple[int, ...]] = field(default_factory=dict)
     small: dict[str, TensorProto] = field(default_factory=dict)
 
+    @cached_property
+    def inside(self) -> dict[str, tuple[Row | None, ...]]:
+        """Dimensions of what the main graph computes, as far as they follow from those of its inputs."""
+        return dims_inside(self.model)
 
-def index_bounds(model: ModelProto) -> dict[str, int]:
-    """Exclusive bounds by input name, where one is known: the smallest of all tables that the input's values index."""
+
+def index_bounds(model: ModelProto) -> dict[str, frozenset[Row]]:
+    """By input name, the sizes of everything that the input's values index, where any is known."""
     wiring = _wire(graphs.inlined(model))
-    found = {port.name: _bounds(wiring, port.name) for port in model.graph.input}
-    return {name: min(bounds) for name, bounds in found.items() if bounds}
+    found = {port.name: frozenset(_bounds(wiring, port.name)) for port in model.graph.input}
+    return {name: bounds for name, bounds in found.items() if bounds}
 
 
 def meant_values(model: ModelProto) -> dict[str, int]:
@@ -68,7 +80,7 @@ def _asked(wiring: _Wiring, node: NodeProto, place: int) -> Iterator[int]:
 
 
 def _wire(model: ModelProto) -> _Wiring:
-    wiring = _Wiring()
+    wiring = _Wiring(model)
     for scope in graphs.scopes(model):
         for tensor in scope.initializers:
             wiring.dims[tensor.name] = tuple(tensor.dims)
@@ -84,7 +96,7 @@ def _wire(model: ModelProto) -> _Wiring:
     return wiring
 
 
-def _bounds(wiring: _Wiring, start: str) -> set[int]:
+def _bounds(wiring: _Wiring, start: str) -> set[Row]:
     return {bound for node, place in _uses(wiring, start) for bound in _bound_here(wiring, node, place)}
 
 
@@ -99,14 +111,21 @@ def _uses(wiring: _Wiring, start: str) -> Iterator[tuple[NodeProto, int]]:
         seen.add(name)
         for node, place in wiring.readers[name]:
             yield node, place
-            if node.op_type in _CARRIES and (place == 0 or node.op_type == "Concat"):
+            if _carries(node.op_type, place):
                 waiting.extend(node.output)
 
 
-def _bound_here(wiring: _Wiring, node: NodeProto, place: int) -> Iterator[int]:
-    if node.op_type in ("Gather", "GatherElements", "GatherBlockQuantized") and place == 1:
+def _carries(op_type: str, place: int) -> bool:
+    """TensorFlow has a Where choose between an index and the same counted from the end."""
+    return op_type == "Concat" or (op_type == "Where" and place > 0) or (op_type in _CARRIES and place == 0)
+
+
+def _bound_here(wiring: _Wiring, node: NodeProto, place: int) -> Iterator[Row]:
+    if node.op_type in _BY_AXIS and place == 1:
         name = "gather_axis" if node.op_type == "GatherBlockQuantized" else "axis"
         yield from _size(wiring, node.input[0], _int_attribute(node, name, 0))
+    elif node.op_type in ("GatherND", "ScatterND") and place == 1:
+        yield from _sizes(wiring, node)
     elif node.op_type == "OneHot" and place == 0:
         yield from _scalar(wiring, node.input[1])
     elif place in (tables := _EMBEDDINGS.get(node.op_type, {})) and tables[place] < len(node.input):
@@ -117,18 +136,32 @@ def _int_attribute(node: NodeProto, name: str, default: int) -> int:
     return next((a.i for a in node.attribute if a.name == name), default)
 
 
-def _size(wiring: _Wiring, table: str, axis: int) -> Iterator[int]:
-    """The number of rows of a table along ``axis``, where it is a stored tensor behind at most a few casts."""
+def _size(wiring: _Wiring, table: str, axis: int) -> Iterator[Row]:
+    """The number of rows of a table along ``axis``: of a stored tensor behind at most a few casts, or of what the model
+    computes."""
+    given = table
     for _ in range(8):
         if table in wiring.dims:
-            dims = wiring.dims[table]
-            if -len(dims) <= axis < len(dims) and dims[axis] > 0:
-                yield dims[axis]
+            yield from _row(wiring.dims[table], axis)
             return
         maker = wiring.makers.get(table)
         if maker is None or maker.op_type not in _KEEPS_SHAPE or not maker.input:
-            return
+            break
         table = maker.input[0]
+    yield from _row(wiring.inside.get(given, ()), axis)
+
+
+def _row(dims: Sequence[Row | None], axis: int) -> Iterator[Row]:
+    if -len(dims) <= axis < len(dims) and (size := dims[axis]):
+        yield size
+
+
+def _sizes(wiring: _Wiring, node: NodeProto) -> Iterator[Row]:
+    """Of all axes that indices along several axes at once index."""
+    depth = next(_row(wiring.inside.get(node.input[1], ()), -1), 0)
+    first = _int_attribute(node, "batch_dims", 0)
+    for axis in range(first, first + depth) if isinstance(depth, int) else ():
+        yield from _size(wiring, node.input[0], axis)
 
 
 def _scalar(wiring: _Wiring, name: str) -> Iterator[int]:

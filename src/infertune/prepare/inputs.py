@@ -73,6 +73,8 @@ _Make = Callable[[TensorSpec, Model, tuple[int, ...], np.random.Generator], Arra
 def _rule(spec: TensorSpec) -> _Make:
     if spec.meant is not None:
         return _meant
+    if spec.below is not None and np.dtype(spec.dtype).kind == "f":
+        return _whole  # token ids, as Keras has them
     rules = {"b": _BOOL, "f": _FLOAT}.get(np.dtype(spec.dtype).kind, _WHOLE)
     return next(make for words, make in rules if re.search(words, spec.name, re.IGNORECASE))
 
@@ -131,6 +133,8 @@ def _whole(spec: TensorSpec, _model: Model, shape: tuple[int, ...], rng: np.rand
 
 
 def _ends(spec: TensorSpec) -> tuple[int, int]:
+    if spec.below is not None and np.dtype(spec.dtype).kind == "f":
+        return 0, min(spec.below, int(np.finfo(spec.dtype).max) + 1)
     limits = np.iinfo(spec.dtype)
     if spec.below is not None:
         return 0, min(spec.below, int(limits.max) + 1)

@@ -31,21 +31,39 @@ FEEDABLE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What goes in and out as the file states it, and the values of whole-number inputs (`TensorSpec`)."""
+    """What goes in and out as the file states it, and the values of whole-number inputs: what they index, and what
+    they are asked to equal (`TensorSpec`)."""
 
     inputs: tuple[symbols.Port, ...]
     outputs: tuple[symbols.Port, ...]
-    below: dict[str, int]
+    indexed: dict[str, frozenset[symbols.Row]]
     meant: dict[str, int]
 
-    def inputs_named(self, naming: symbols.Naming) -> tuple[TensorSpec, ...]:
+    def named(self, batch_symbol: str | None = None) -> symbols.Naming:
+        """See `symbols.name_dims`."""
+        return symbols.name_dims(self.inputs, self.outputs, batch_symbol, self.indexed)
+
+    def below(self, naming: symbols.Naming, bound: Mapping[str, int]) -> dict[str, int]:
+        """Exclusive bounds by input name, as far as symbols are bound: the least of the sizes that are indexed."""
+        known = {
+            name: [size for symbol in sizes if (size := bound.get(str(symbol), symbol)) and isinstance(size, int)]
+            for name, sizes in self._sizes(naming).items()
+        }
+        return {name: min(sizes) for name, sizes in known.items() if sizes}
+
+    def _sizes(self, naming: symbols.Naming) -> dict[str, list[int | str]]:
+        """By input name, numbers and symbols."""
+        dims = {port.name: named for port, named in zip(self.inputs, naming.inputs, strict=True)}
+        return {name: [symbols.size_of(row, dims) for row in rows] for name, rows in self.indexed.items()}
+
+    def inputs_named(self, naming: symbols.Naming, bound: Mapping[str, int]) -> tuple[TensorSpec, ...]:
+        """What indexes the batch is meant to index its first row: that one is there whatever the batch."""
+        below = self.below(naming, bound)
+        batch: int | str | None = naming.batch_symbol
+        meant = {name: 0 for name, sizes in self._sizes(naming).items() if batch in sizes} | self.meant
         return tuple(
             TensorSpec(
-                name=port.name,
-                dtype=port.dtype,
-                dims=dims,
-                below=self.below.get(port.name),
-                meant=self.meant.get(port.name),
+                name=port.name, dtype=port.dtype, dims=dims, below=below.get(port.name), meant=meant.get(port.name)
             )
             for port, dims in zip(self.inputs, naming.inputs, strict=True)
         )
@@ -69,16 +87,17 @@ def describe(
     opened = source.read(path)
     ports = read_ports(opened.proto)
     _check_feedable(ports)
-    naming = symbols.name_dims(ports.inputs, ports.outputs, batch_symbol)
+    naming = ports.named(batch_symbol)
+    bound = bind(naming, shapes)
     model = Model(
         path=opened.path,
         digest=opened.digest(),
         name=name or Path(path).stem,
-        inputs=ports.inputs_named(naming),
+        inputs=ports.inputs_named(naming, bound),
         outputs=ports.outputs_named(naming),
         batch_symbol=None if naming.batch_symbol in shapes else naming.batch_symbol,
         fixed_batch=shapes.get(naming.batch_symbol or "", naming.fixed_batch),
-        shapes=tuple(sorted(bind(naming, shapes).items())),
+        shapes=tuple(sorted(bound.items())),
         opset=opened.opset,
         parameters=opened.parameters,
         weight_bytes=opened.weight_bytes,
@@ -105,12 +124,12 @@ def read_ports(model: ModelProto) -> Ports:
     stored = {t.name for t in model.graph.initializer} | {s.values.name for s in model.graph.sparse_initializer}
     fed = [port for port in model.graph.input if port.name not in stored]
     integers = {port.name for port in fed if "int" in _type_words(port)}
-    below = bounds.index_bounds(model) if integers else {}
+    indexed = bounds.index_bounds(model)
     meant = bounds.meant_values(model) if integers else {}
     return Ports(
         inputs=tuple(_port(port) for port in fed),
         outputs=tuple(_port(port) for port in model.graph.output),
-        below={name: bound for name, bound in below.items() if name in integers},
+        indexed={port.name: indexed[port.name] for port in fed if port.name in indexed},
         meant={name: value for name, value in meant.items() if name in integers},
     )
 

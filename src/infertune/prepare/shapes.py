@@ -109,7 +109,9 @@ LENGTH = 128
 
 
 def _likely(symbol: str, naming: Naming) -> int:
-    """A usual size: of a side of an image, by its name or its place, or else of a sequence."""
+    """A usual size: of a side of an image, by its name or its place, of a graph, or else of a sequence."""
+    if re.search("graph", symbol, re.IGNORECASE):
+        return 1
     named = re.search(r"height|width|^[hw]$", symbol, re.IGNORECASE)
     return SIDE if named or any(symbol in _sides(dims) for dims in naming.inputs) else LENGTH
 

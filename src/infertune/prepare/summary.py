@@ -75,12 +75,12 @@ def summarise(path: str, shapes: Mapping[str, int], batch_symbol: str | None = N
     """
     opened = source.read(path)
     ports = load.read_ports(opened.proto)
-    naming = symbols.name_dims(ports.inputs, ports.outputs, batch_symbol)
+    naming = ports.named(batch_symbol)
     free_batch = naming.batch_symbol is not None and naming.batch_symbol not in shapes
     batch = 1 if free_batch else shapes.get(naming.batch_symbol or "", naming.fixed_batch)
     bound = bind_known(naming, shapes)
     sizes = bound | ({naming.batch_symbol: batch} if naming.batch_symbol else {})
-    inputs = _ports(ports.inputs, naming.inputs, sizes, ports.below)
+    inputs = _ports(ports.inputs, naming.inputs, sizes, ports.below(naming, bound))
     counted, missing = _count(opened, inputs, sizes, batch)
     proto = opened.proto
     return Summary(

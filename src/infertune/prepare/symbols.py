@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from infertune.core.errors import UsageError, nearest, quoted
 
 RawDim = int | str | None
 """A number, a symbol as the file names it, or None for a dynamic dimension without a name."""
+
+Place = tuple[str, int]
+"""The name of an input and an axis of it."""
+
+Row = int | Place
+"""How many rows there are to index: a number, or the size of a dimension of an input."""
 
 _BATCH_NAMES = ("batch_size", "batch", "batchsize", "n", "b", "bs", "num_batch", "nbatch")
 # names that exporters invent, a new one for each input: tf2onnx `unk__12`, torch `input_ids_dynamic_axes_1`,
@@ -20,7 +27,9 @@ _INVENTED = re.compile(
 )
 _NO_NAME = re.compile(r"\?|-1|none|unknown", re.IGNORECASE)  # Paddle2ONNX writes `?` for height and for width
 _STATE = re.compile(r"state|hidden|cell|cache|^[hc]_?\d*$", re.IGNORECASE)
-_LENGTH_LIKE = re.compile(r"seq|len|time|step|height|width|frame|token|past|dim|^[thwlsd]$", re.IGNORECASE)
+_LENGTH_LIKE = re.compile(
+    r"seq|len|time|step|height|width|frame|token|past|dim|node|edge|vert|atom|graph|^[thwlsd]$", re.IGNORECASE
+)
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -48,7 +57,12 @@ class Naming:
         return tuple(dict.fromkeys(d for dims in self.inputs for d in dims if isinstance(d, str)))
 
 
-def name_dims(inputs: Sequence[Port], outputs: Sequence[Port], batch_symbol: str | None = None) -> Naming:
+def name_dims(
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    batch_symbol: str | None = None,
+    indexed: Mapping[str, frozenset[Row]] = MappingProxyType({}),
+) -> Naming:
     """Name what has no name and find the batch.
 
     A dynamic dimension without a name becomes ``input_ids.1`` (the port and the axis), and so does one whose name says
@@ -56,10 +70,40 @@ def name_dims(inputs: Sequence[Port], outputs: Sequence[Port], batch_symbol: str
     axis 0 of the inputs, or one called so on another axis. Nameless ones of axis 0, and names that an exporter invented
     for each input, count as one and the same, and so does the nameless middle one of a recurrent state (layers x batch
     x width).
+    There is none where an input's values count the rows of others (``indexed``) without being one of the rows: edges
+    that name the nodes of a graph.
     ``batch_symbol`` overrides what is found. Raises `UsageError` when no input has that symbol.
     """
     inputs, outputs = _without_repeated(inputs, outputs)
-    batch, merged = _find_batch(inputs)
+    found = _named_all(inputs, outputs, *_find_batch(inputs), batch_symbol)
+    apart = set(_rows_of_others(found, inputs, indexed))
+    told = "batch" in (found.batch_symbol or "").lower() and found.batch_symbol not in apart
+    if batch_symbol is not None or told or not any(dims[0] in apart for dims in found.inputs if dims):
+        return found
+    return replace(_named_all(inputs, outputs, None, frozenset(), None), fixed_batch=1)
+
+
+def _rows_of_others(
+    naming: Naming, inputs: Sequence[Port], indexed: Mapping[str, frozenset[Row]]
+) -> Iterator[int | str]:
+    """The symbols that inputs count the rows of which have no dimension of that symbol themselves."""
+    dims = {port.name: named for port, named in zip(inputs, naming.inputs, strict=True)}
+    for name, rows in indexed.items():
+        yield from (size for row in rows if isinstance(size := size_of(row, dims), str) and size not in dims[name])
+
+
+def size_of(row: Row, dims: Mapping[str, Sequence[int | str]]) -> int | str:
+    """Its number, or what stands at its place in the inputs' dimensions."""
+    return row if isinstance(row, int) else dims[row[0]][row[1]]
+
+
+def _named_all(
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    batch: str | None,
+    merged: frozenset[str],
+    batch_symbol: str | None,
+) -> Naming:
     rename = dict.fromkeys(merged, batch) if batch else {}
     named_in = tuple(_named(port, rename, batch) for port in inputs)
     named_out = tuple(_named(port, rename, None) for port in outputs)

@@ -14,7 +14,6 @@ from infertune.core.errors import quoted
 from infertune.prepare import source
 from infertune.prepare.facts import Fact
 from infertune.prepare.load import read_ports
-from infertune.prepare.symbols import name_dims
 from infertune.prepare.trace import Step, trace
 from infertune.targets.qaic.sim.graph_ops import BLOCKED, SAME_PLACE, UNBLOCKED, Seen, elements, is_view, ops_of
 from infertune.targets.qaic.sim.workload import FP16_BYTES, Op, Workload, merged, staged
@@ -56,7 +55,7 @@ def _dims(inputs: Sequence[TensorSpec]) -> dict[str, tuple[int, ...]]:
 
 def _batch(proto: ModelProto, inputs: Mapping[str, tuple[int, ...]]) -> int:
     ports = read_ports(proto)
-    naming = name_dims(ports.inputs, ports.outputs)
+    naming = ports.named()
     for port, dims in zip(ports.inputs, naming.inputs, strict=True):
         if naming.batch_symbol in dims:
             return inputs[port.name][dims.index(naming.batch_symbol)]
