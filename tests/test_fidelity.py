@@ -169,3 +169,34 @@ def test_after_timing_one_number_is_judged_among_the_references(tmp_path: Path) 
     assert told(0.52, others) == ""
     assert told(1.9, others).startswith("p has concordance 0.")
     assert told(0.6, []) == "", "one sample says nothing"
+
+
+# ---------------------------------------------------------------- labels
+
+
+def test_labels_are_judged_by_the_share_of_equal_ones(tmp_path: Path) -> None:
+    """Classes 18 and 19 are as different as 0 and 19; a cosine of 0.999 would say that nearly nothing is wrong."""
+    true = np.random.default_rng(0).integers(10, 20, (4, 1, 50, 50))
+    mine = true.copy()
+    mine[:, :, :3] = 29 - mine[:, :, :3]
+
+    def found(labels: set[str]) -> Fidelity:
+        for name, maps in (("ours", mine), ("theirs", true)):
+            saved(tmp_path / f"{name}.npz", **{f"classes.{i}": array for i, array in enumerate(maps)})
+        ours, theirs = tmp_path / "ours.npz", tmp_path / "theirs.npz"
+        return compare_outputs(POINT, ours, theirs, inputs=4, labels=frozenset(labels))
+
+    assert found({"classes"}).words("") == "agreement 0.94000"
+    assert found(set()).cosine > 0.99
+
+
+def test_labels_of_one_input_set_are_judged_among_all(tmp_path: Path) -> None:
+    def told(wrong: int, others: int) -> str:
+        true = np.arange(100)
+        mine = np.where(true < wrong, true + 1, true)
+        rest = [true] * others
+        return distance({"y": mine}, {"y": true}, 0.99, labels=frozenset({"y"}), others=lambda name: rest)
+
+    assert told(1, 0) == told(16, 15) == ""
+    assert told(2, 0) == "y has agreement 0.9800 to the reference; the limit is 0.99"
+    assert told(17, 15).startswith("y has agreement 0.98")

@@ -223,6 +223,25 @@ def test_ids_as_floats_are_ids(tmp_path: Path) -> None:
     assert ids.dtype == np.float32 and len(set(ids.ravel())) > 20 and ids.min() >= 0 and ids.max() < 50
 
 
+def test_which_outputs_are_labels(tmp_path: Path) -> None:
+    """Classes are, also picked from a table, and masks; pixels that were rounded are sizes."""
+    steps = [
+        helper.make_node("ArgMax", ["x"], ["best"], axis=1, keepdims=0),
+        helper.make_node("Cast", ["best"], ["small"], to=TensorProto.UINT8),
+        helper.make_node("Gather", ["names", "best"], ["named"]),
+        helper.make_node("Greater", ["x", "half"], ["mask"]),
+        helper.make_node("Cast", ["x"], ["pixels"], to=TensorProto.UINT8),
+        helper.make_node("Gather", ["pixels", "best"], ["picked"], axis=1),
+        helper.make_node("TopK", ["x", "two"], ["values", "places"]),
+    ]
+    kinds = {"small": TensorProto.UINT8, "named": tiny.INT64, "mask": TensorProto.BOOL, "pixels": TensorProto.UINT8}
+    kinds |= {"picked": TensorProto.UINT8, "values": tiny.FLOAT, "places": tiny.INT64}
+    outputs = [tiny.value(name, None, kind) for name, kind in kinds.items()]
+    stored = [tiny.constant("names", *range(40, 49)), tiny.scalar("half", 0.5), tiny.constant("two", 2)]
+    model = described(tiny.model(steps, [tiny.value("x", ("batch", 9))], outputs, stored), tmp_path)
+    assert model.labels == {"small", "named", "mask", "places"}
+
+
 def two_inputs(first: tiny.Dims, second: tiny.Dims) -> onnx.ModelProto:
     nodes = [helper.make_node("Relu", ["a"], ["y"]), helper.make_node("Relu", ["b"], ["z"])]
     ports = [tiny.value("a", first), tiny.value("b", second)]

@@ -71,7 +71,8 @@ class Phase:
 class TensorSpec:
     """An input or output. ``dims`` holds numbers and symbols; ``below`` the exclusive bound of integer inputs.
 
-    ``meant``: the one value that the model asks a single number for, as it does a sampling rate.
+    ``meant``: the one value that the model asks a single number for, as it does a sampling rate. ``label``: an output
+    whose numbers name something, such as a class; a near one is as wrong as any other.
     """
 
     name: str
@@ -79,6 +80,7 @@ class TensorSpec:
     dims: tuple[int | str, ...]
     below: int | None = None
     meant: int | None = None
+    label: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,11 @@ class Model:
     parameters: int
     weight_bytes: int
     traits: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The outputs that hold labels."""
+        return frozenset(spec.name for spec in self.outputs if spec.label)
 
     def dims(self, tensor: TensorSpec, batch: int) -> tuple[int, ...]:
         """The concrete shape of an input at ``batch``. Raises KeyError for a symbol that nothing binds."""
@@ -193,7 +200,7 @@ class Repeats:
     varied_ns: RawNs
 
 
-Measure = Literal["cosine", "concordance", "length", "slices"]
+Measure = Literal["cosine", "concordance", "length", "slices", "agreement"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +208,8 @@ class Fidelity:
     """How near a point's outputs are to the fp32 reference: worst cosine similarity over outputs and inputs.
 
     Of an output of one number per sample it is the concordance, of one that is longer or shorter than the reference's
-    how much alike the lengths are, and of slices that a cosine cannot see how near they are by themselves
-    (`verify.outputs`); ``measure`` names which of the four was the worst.
+    how much alike the lengths are, of slices that a cosine cannot see how near they are by themselves, and of labels
+    the share of equal ones (`verify.outputs`); ``measure`` names which of the five was the worst.
     ``metric`` is what the person's own measure of closeness says, where there is one: it counts instead of all.
     """
 

@@ -13,6 +13,7 @@ import numpy as np
 from infertune.core.errors import DataError, UsageError, quoted
 from infertune.core.records import Model, TensorSpec
 from infertune.prepare import bounds, source, symbols
+from infertune.prepare.labels import label_outputs
 from infertune.prepare.shapes import bind
 from infertune.prepare.traits import traits
 
@@ -31,13 +32,14 @@ FEEDABLE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What goes in and out as the file states it, and the values of whole-number inputs: what they index, and what
-    they are asked to equal (`TensorSpec`)."""
+    """What goes in and out as the file states it, the values of whole-number inputs (what they index, and what they
+    are asked to equal), and which outputs are labels (`TensorSpec`)."""
 
     inputs: tuple[symbols.Port, ...]
     outputs: tuple[symbols.Port, ...]
     indexed: dict[str, frozenset[symbols.Row]]
     meant: dict[str, int]
+    labels: frozenset[str]
 
     def named(self, batch_symbol: str | None = None) -> symbols.Naming:
         """See `symbols.name_dims`."""
@@ -70,7 +72,7 @@ class Ports:
 
     def outputs_named(self, naming: symbols.Naming) -> tuple[TensorSpec, ...]:
         return tuple(
-            TensorSpec(name=port.name, dtype=port.dtype, dims=dims)
+            TensorSpec(name=port.name, dtype=port.dtype, dims=dims, label=port.name in self.labels)
             for port, dims in zip(self.outputs, naming.outputs, strict=True)
         )
 
@@ -126,11 +128,15 @@ def read_ports(model: ModelProto) -> Ports:
     integers = {port.name for port in fed if "int" in _type_words(port)}
     indexed = bounds.index_bounds(model)
     meant = bounds.meant_values(model) if integers else {}
+    kinds = {port.name: _type_words(port) for port in model.graph.output}
+    whole = {name for name, kind in kinds.items() if "int" in kind or kind == "bool"}
+    texts = {name for name, kind in kinds.items() if kind == "string"}
     return Ports(
         inputs=tuple(_port(port) for port in fed),
         outputs=tuple(_port(port) for port in model.graph.output),
         indexed={port.name: indexed[port.name] for port in fed if port.name in indexed},
         meant={name: value for name, value in meant.items() if name in integers},
+        labels=label_outputs(model, whole).union(texts),
     )
 
 

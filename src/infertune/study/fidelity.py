@@ -61,7 +61,8 @@ class Checks:
             return self._judged(point, ours, theirs, self._count(point) * point.number("batch", 1))
 
     def _judged(self, point: Point, ours: str, theirs: str, inputs: int) -> Fidelity:
-        found = compare_outputs(point, Path(ours), Path(theirs), inputs=inputs)
+        labels = self._setting.question.model.labels
+        found = compare_outputs(point, Path(ours), Path(theirs), inputs=inputs, labels=labels)
         metric = self._setting.metric
         if metric is None or unusable(point, Path(ours), Path(theirs)):
             return found

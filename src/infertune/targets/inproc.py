@@ -78,7 +78,7 @@ def check_again(job: MeasureJob, recheck: Recheck, session: Answering) -> None:
             kept = (key for key in stored.files if key.rpartition(".")[0] == name)
             return [stored[key] for key in kept if key != f"{name}{end}"]
 
-        wrong = distance(ours, theirs, recheck.floor, batch=batch, others=others)
+        wrong = distance(ours, theirs, recheck.floor, batch=batch, labels=job.model.labels, others=others)
     if wrong:
         raise CandidateFailed(Failed(stage="verify", kind="output", message=f"after timing, {wrong}"))
 

@@ -135,6 +135,11 @@ def agreement(ours: Array, theirs: Array) -> float:
     return float(np.mean(np.argmax(ours, axis=-1) == np.argmax(theirs, axis=-1)))
 
 
+def equal_share(same: npt.NDArray[np.bool_]) -> float:
+    """Of labels; 1 where there is nothing."""
+    return float(np.mean(same)) if same.size else 1.0
+
+
 def finite(ours: Raw, theirs: Raw) -> tuple[Array, Array]:
     """Both with zeros where the reference is not finite."""
     mine, true = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
@@ -178,15 +183,20 @@ def _why(point: Point) -> str:
 
 @dataclass(slots=True)
 class _Scores:
-    """What outputs of all input sets say, and ``numbers`` and ``parts`` of those that are judged over all sets."""
+    """What outputs of all input sets say, and ``numbers``, ``parts`` and ``same`` of those that are judged over all."""
 
     batch: int
+    labels: frozenset[str]
     each: list[tuple[float, Measure]] = field(default_factory=list)
     numbers: dict[str, list[tuple[Array, Array]]] = field(default_factory=dict)
     parts: dict[tuple[str, int], Slices] = field(default_factory=dict)
+    same: dict[str, list[npt.NDArray[np.bool_]]] = field(default_factory=dict)
 
     def take(self, output: str, mine: Array, true: Array) -> None:
         """An output of one input set."""
+        if output in self.labels:
+            self.same.setdefault(output, []).append((mine == true).ravel())
+            return
         if one_number(true, self.batch):
             self.numbers.setdefault(output, []).append((mine.ravel(), true.ravel()))
             return
@@ -199,6 +209,7 @@ class _Scores:
         """The least of all, or why one cannot be judged."""
         small = (part.alike() for part in self.parts.values())
         scores = self.each + [(found, "slices") for found in small if found is not None]
+        scores += [(equal_share(np.concatenate(same)), "agreement") for same in self.same.values()]
         for name, pairs in self.numbers.items():
             agreeing = concordance(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
             if agreeing is None:
@@ -207,15 +218,18 @@ class _Scores:
         return min(scores, default=(1.0, "cosine"))
 
 
-def compare_outputs(point: Point, ours: Path, theirs: Path, *, inputs: int) -> Fidelity:
+def compare_outputs(
+    point: Point, ours: Path, theirs: Path, *, inputs: int, labels: frozenset[str] = frozenset()
+) -> Fidelity:
     """Compare two ``.npz`` files of outputs named ``<output>.<i>``.
 
     What counts is the worst of `alike` over outputs and samples; an output of one number per sample is judged by its
     `concordance` over all of them instead, and of a matrix per sample the small `Slices` are judged by themselves, too.
+    Of the outputs ``labels`` the share of equal numbers over all input sets counts alone.
     Relative error is against the reference output's largest magnitude.
     Missing outputs, other shapes, NaN and infinities where the reference has none are wrong outputs: cosine 0.
     """
-    scores = _Scores(point.number("batch", 1))
+    scores = _Scores(point.number("batch", 1), labels)
     with np.load(ours) as a, np.load(theirs) as b:
         if set(a.files) != set(b.files):
             return _wrong(point, _others(a.files, b.files), inputs)
@@ -247,12 +261,14 @@ def distance(
     floor: float,
     *,
     batch: int = 1,
+    labels: frozenset[str] = frozenset(),
     others: Callable[[str], Sequence[Raw]] = lambda name: (),
 ) -> str:
     """Why outputs of one input set are wrong, in words; empty when every one is within ``floor`` of its reference.
 
     ``others`` gives the reference's answers to other input sets by an output's name: one number per sample is judged
-    among them, as if they were ours too, and is not judged where all are the same.
+    among them, as if they were ours too, and is not judged where all are the same; of ``labels`` there may be as many
+    others as there are in all of these.
     """
     if ours.keys() != theirs.keys():
         return f"outputs are {sorted(ours)} instead of {sorted(theirs)}"
@@ -264,7 +280,11 @@ def distance(
             return f"{name} {_BROKEN}"
         found: float | None
         told: Measure
-        if one_number(true, batch):
+        if name in labels:
+            told = "agreement"
+            wrong = np.count_nonzero(mine != true)
+            found = 1.0 - wrong / max(1, true.size + sum(other.size for other in others(name)))
+        elif one_number(true, batch):
             told, rest = "concordance", [other.ravel() for other in others(name)]
             found = concordance(*finite(*(np.concatenate([array.ravel(), *rest]) for array in (mine, true))))
         else:
