@@ -59,6 +59,23 @@ def convolutional(opset: int = 13, *, batch: int | str = 1) -> onnx.ModelProto:
     return model(nodes, *ports, [weight("kernel", 8, 3, 3, 3), weight("bias", 8), weight("head", 8, 10)], opset=opset)
 
 
+def awkward() -> onnx.ModelProto:
+    """A bias of 1 x n, and a softmax in float64: ONNX Runtime's own tool ends in an exception on either."""
+    made = convolutional(17, batch="n")
+    head = made.graph.node[-1]
+    head.input.append("shift")
+    head.output[0] = "wide"
+    made.graph.initializer.append(weight("shift", 1, 10))
+    made.graph.node.extend(
+        [
+            helper.make_node("Cast", ["wide"], ["wider"], to=onnx.TensorProto.DOUBLE),
+            helper.make_node("Softmax", ["wider"], ["chances"]),
+            helper.make_node("Cast", ["chances"], ["logits"], to=onnx.TensorProto.FLOAT),
+        ]
+    )
+    return made
+
+
 def two_inputs() -> onnx.ModelProto:
     """Ids looked up in a table, plus features, through a layer."""
     nodes = [
@@ -75,6 +92,7 @@ MODELS = {
     "attention-fixed-batch": attention(batch=2),
     "convolution-opset-13": convolutional(),
     "convolution-opset-11": convolutional(11, batch="n"),
+    "awkward": awkward(),
     "two-inputs": two_inputs(),
 }
 

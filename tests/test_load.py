@@ -223,6 +223,24 @@ def test_ids_as_floats_are_ids(tmp_path: Path) -> None:
     assert ids.dtype == np.float32 and len(set(ids.ravel())) > 20 and ids.min() >= 0 and ids.max() < 50
 
 
+def test_bytes_that_are_compared_with_all_of_them_are_bounded(tmp_path: Path) -> None:
+    """A one-hot encoding as JAX spells it."""
+    steps = [
+        helper.make_node("Unsqueeze", ["bytes", "last"], ["each"]),
+        helper.make_node("Equal", ["each", "all"], ["same"]),
+        helper.make_node("Cast", ["same"], ["y"], to=tiny.FLOAT),
+    ]
+    stored = [tiny.constant("last", -1), tiny.constant("all", *range(257), kind=np.int32)]
+    ports = [tiny.value("bytes", ("batch", 8), TensorProto.INT32)], [tiny.value("y", ("batch", 8, 257))]
+    assert described(tiny.model(steps, *ports, stored), tmp_path).inputs[0].below == 257
+    stored[1] = tiny.constant("all", *range(30_000), kind=np.int32)
+    ports[1][0].type.tensor_type.shape.dim[2].dim_value = 30_000
+    assert described(tiny.model(steps, *ports, stored), tmp_path).inputs[0].below is None, "too long to be read"
+    stored[1] = tiny.constant("all", 7, 9, kind=np.int32)
+    ports[1][0].type.tensor_type.shape.dim[2].dim_value = 2
+    assert described(tiny.model(steps, *ports, stored), tmp_path).inputs[0].below is None
+
+
 def test_which_outputs_are_labels(tmp_path: Path) -> None:
     """Classes are, also picked from a table, and masks; pixels that were rounded are sizes."""
     steps = [

@@ -3,13 +3,16 @@ or of other inputs (nodes, in a graph network), or the constants that they are c
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from infertune.prepare import graphs
+import numpy as np
+
+from infertune.prepare import external, graphs
 from infertune.prepare.inferred import dims_inside
 from infertune.prepare.symbols import Row
 
@@ -126,6 +129,8 @@ def _bound_here(wiring: _Wiring, node: NodeProto, place: int) -> Iterator[Row]:
         yield from _size(wiring, node.input[0], _int_attribute(node, name, 0))
     elif node.op_type in ("GatherND", "ScatterND") and place == 1:
         yield from _sizes(wiring, node)
+    elif node.op_type == "Equal":
+        yield from _counted(wiring, node.input[1 - place])
     elif node.op_type == "OneHot" and place == 0:
         yield from _scalar(wiring, node.input[1])
     elif place in (tables := _EMBEDDINGS.get(node.op_type, {})) and tables[place] < len(node.input):
@@ -162,6 +167,17 @@ def _sizes(wiring: _Wiring, node: NodeProto) -> Iterator[Row]:
     first = _int_attribute(node, "batch_dims", 0)
     for axis in range(first, first + depth) if isinstance(depth, int) else ():
         yield from _size(wiring, node.input[0], axis)
+
+
+def _counted(wiring: _Wiring, name: str) -> Iterator[int]:
+    """The length of a stored 0, 1, 2, ...: comparing with it spells a one-hot encoding."""
+    from onnx import numpy_helper
+
+    tensor = wiring.small.get(name)
+    size = math.prod(tensor.dims) if tensor is not None else 0
+    if tensor is not None and size > 1 and not external.is_external(tensor):
+        values = numpy_helper.to_array(tensor).ravel()
+        yield from (size,) if np.array_equal(values, np.arange(size)) else ()
 
 
 def _scalar(wiring: _Wiring, name: str) -> Iterator[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infertune.core.errors import excerpt
 from infertune.core.records import BuildJob
@@ -12,6 +12,9 @@ from infertune.edge.host import read_host
 from infertune.prepare.calibration import calibration_sets
 from infertune.targets.int8 import QUANTISATION, refused
 from infertune.targets.onnxruntime.knobs import DYNAMIC
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _PER_CHANNEL_FROM_OPSET = 13
 _EXTERNAL_FROM_BYTES = 1_000_000_000  # a protobuf holds two billion
@@ -69,8 +72,51 @@ def _static(path: str, into: str, job: BuildJob, sets: Sequence[dict[str, Any]])
             return next(self._left, None)
 
     quantize_static(
-        path, into, Reader(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, **_common(job)
-    )  # fmt: skip
+        path,
+        into,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        nodes_to_exclude=_made_ready(path),
+        **_common(job),
+    )
+
+
+def _made_ready(path: str) -> list[str]:
+    """Rewrite in place what the tool stumbles over; the nodes to leave alone."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    _flatten_biases(model)
+    left = _softmaxes_not_in_float32(model)
+    onnx.save(model, path)
+    return left
+
+
+def _flatten_biases(model: ModelProto) -> None:
+    """A bias of 1 x n as one of n: the tool takes its rows for channels."""
+    uses = [(name, node.op_type == "Gemm" and i == 2) for node in model.graph.node for i, name in enumerate(node.input)]
+    others = {name for name, is_bias in uses if not is_bias}
+    biases = {name for name, is_bias in uses if is_bias} - others
+    for tensor in model.graph.initializer:
+        if tensor.name in biases and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            del tensor.dims[0]
+
+
+def _softmaxes_not_in_float32(model: ModelProto) -> list[str]:
+    """By name, which they are given: the tool wants ranges for them that it did not calibrate."""
+    from onnx import TensorProto, shape_inference
+
+    found = shape_inference.infer_shapes(model).graph
+    kinds = {port.name: port.type.tensor_type.elem_type for port in (*found.value_info, *found.output)}
+    left = [
+        node
+        for node in model.graph.node
+        if node.op_type == "Softmax" and kinds.get(node.output[0]) not in (None, TensorProto.FLOAT)
+    ]
+    for node in left:
+        node.name = f"softmax:{node.output[0]}"
+    return [node.name for node in left]
 
 
 def _holds_int8(path: str) -> bool:
