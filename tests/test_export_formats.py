@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from runpy import run_path
@@ -13,7 +15,6 @@ import numpy as np
 import pytest
 from onnx.helper import make_node
 
-import infertune.targets
 from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
 from infertune.core.records import BuildJob, ExportJob, Feed, Interval, Model, TensorSpec
@@ -24,8 +25,8 @@ from infertune.export.bundle import Bundle, Promise, complete_bundle, ours, read
 from infertune.export.pbtxt import queue_delay_us, text
 from infertune.prepare.inputs import described, make_inputs
 from infertune.prepare.load import describe
-from infertune.targets import find_target
-from infertune.targets.deploy import TEMPLATE
+from infertune.prepare.samples import batch_axis
+from infertune.targets import find_target, inputs_template
 from infertune.targets.qaic.sim.install import install
 from infertune.testing.records import a_model
 from small_models import write_classifier
@@ -168,20 +169,28 @@ def test_a_loader_runs_as_a_program(
     assert capsys.readouterr().out == "y (4, 32)\n"
 
 
+def main_of(folder: Path) -> Callable[..., None]:
+    """The bundle's program, found as if it was started."""
+    sys.path.insert(0, str(folder))
+    try:
+        found: Callable[..., None] = run_path(str(folder / "run.py"))["main"]
+    finally:
+        sys.path.remove(str(folder))
+    return found
+
+
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
 def test_run_py_is_short_and_prints_the_promise(
     bundles: dict[str, Bundle], target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written("python", bundles[target], tmp_path)
-    program = tmp_path / "run.py"
-    assert len(program.read_text().splitlines()) <= 75
-    run_path(str(program))["main"](0.05)
+    assert len((tmp_path / "run.py").read_text().splitlines()) <= 75
+    main_of(tmp_path)(0.05)
     printed = capsys.readouterr().out
     assert printed.endswith("samples/s; expected 800.0\n") and "samples of your own" not in printed
 
 
-@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
-def test_run_py_draws_what_was_measured(target: str, tmp_path: Path) -> None:
+def test_run_py_draws_what_was_measured() -> None:
     specs = (
         TensorSpec(name="input_ids", dtype="int64", dims=("N", 6), below=1000),
         TensorSpec(name="attention_mask", dtype="int64", dims=("N", 6)),
@@ -198,13 +207,61 @@ def test_run_py_draws_what_was_measured(target: str, tmp_path: Path) -> None:
     inputs = [
         {"name": s.name, "dtype": s.dtype, "shape": asked.dims(s, 2), "draw": described(s, asked, 2)} for s in specs
     ]
-    config = {"inputs": inputs, "promise": {"feed": {"seed": -3}}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    shutil.copyfile(Path(infertune.targets.__file__).with_name(target) / TEMPLATE, tmp_path / "run.py")
-    ours, measured = run_path(str(tmp_path / "run.py"))["inputs"](3), make_inputs(asked, Feed(seed=-3), 2, 4)[3]
+    config = {"inputs": inputs, "promise": {"feed": {"seed": -3}, "samples": False}}
+    ours, measured = inputs_template.pool(config, "", 4)[3], make_inputs(asked, Feed(seed=-3), 2, 4)[3]
     assert ours.keys() == measured.keys()
     for name, array in measured.items():
         assert ours[name].dtype == array.dtype and np.array_equal(ours[name], array), name
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_run_py_takes_the_file_of_samples(
+    bundles: dict[str, Bundle], target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written("python", bundles[target], tmp_path)
+    np.savez(tmp_path / "own.npz", x=np.ones((3, 32), np.float32))
+    np.savez(tmp_path / "other.npz", x=np.ones((3, 31), np.float32))
+    np.savez(tmp_path / "nameless.npz", y=np.ones((3, 32), np.float32))
+
+    def run(name: str) -> str:
+        argv = [sys.executable, str(tmp_path / "run.py"), "0.05", str(tmp_path / name)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    assert run("own.npz").startswith("The promise was measured on seeded inputs, not on these.\n")
+    assert run("own.npz").endswith("samples/s; expected 800.0\n")
+    assert run("other.npz") == (
+        "The promise was measured on seeded inputs, not on these.\n"
+        "array `x` gives requests of shape (4, 31), not (4, 32): its first axis counts samples\n"
+    )
+    assert run("nameless.npz").endswith("nameless.npz has no array `x`; it has: y\n")
+
+
+def test_run_py_feeds_what_a_study_on_the_same_file_was_fed(tmp_path: Path) -> None:
+    specs = (
+        TensorSpec(name="x", dtype="float32", dims=("N", 5)),
+        TensorSpec(name="state", dtype="float32", dims=(2, "N", 3)),
+        TensorSpec(name="rate", dtype="int64", dims=()),
+        TensorSpec(name="table", dtype="float32", dims=(4, 2)),
+    )
+    asked = replace(a_model(), inputs=specs, batch_symbol="N")
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x": rng.random((7, 5), np.float32),
+        "state": rng.random((7, 2, 3), np.float32),
+        "rate": np.arange(7),
+        "table": rng.random((4, 2), np.float32),
+    }
+    path = tmp_path / "own.npz"
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    inputs = [
+        {"name": s.name, "dtype": s.dtype, "shape": asked.dims(s, 2), "batch_axis": batch_axis(s, asked)} for s in specs
+    ]
+    config = {"inputs": inputs, "batch": 2, "promise": {"samples": True}}
+    measured = make_inputs(asked, Feed(seed=0, path=str(path)), 2, 5)
+    for fed, theirs in zip(inputs_template.pool(config, str(path), 5), measured, strict=True):
+        assert [name for name in theirs if not np.array_equal(fed[name], theirs[name])] == []
 
 
 def test_run_py_says_that_the_measurement_was_on_samples(
@@ -214,7 +271,7 @@ def test_run_py_says_that_the_measurement_was_on_samples(
     config = json.loads((tmp_path / "config.json").read_text())
     config["promise"]["samples"] = True
     (tmp_path / "config.json").write_text(json.dumps(config))
-    run_path(str(tmp_path / "run.py"))["main"](0.05)
+    main_of(tmp_path)(0.05)
     assert "measured on samples of your own; these are seeded inputs" in capsys.readouterr().out
 
 
@@ -237,7 +294,7 @@ def test_a_served_model_does_not_warn_at_every_request(
     )
     bundle = made(tmp_path, promised(model, "onnxruntime", batch=8, **left))
     capfd.readouterr()
-    run_path(str(bundle.folder / "run.py"))["main"](0.05)
+    main_of(bundle.folder)(0.05)
     assert capfd.readouterr().err == ""
 
 

@@ -40,7 +40,7 @@ from infertune.study.study import Study
 _log = logging.getLogger(__name__)
 _OWN_INPUTS = (
     "figures are those of inputs that the bundle does not hold: `infertune verify` takes them with --inputs, "
-    "and run.py draws seeded ones in `inputs`"
+    "and run.py after the seconds; without, it draws seeded ones"
 )
 
 
