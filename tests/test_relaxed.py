@@ -19,7 +19,7 @@ from infertune.core.answer import answer
 from infertune.core.errors import NothingFeasible
 from infertune.core.goal import parse_goal
 from infertune.core.history import Sample
-from infertune.core.records import Checked, Closed, Entry, Event, Failed, FailureKind, Launch, Measurement
+from infertune.core.records import Checked, Closed, Entry, Event, Failed, FailureKind, Feed, Launch, Measurement
 from infertune.core.relaxed import relaxed, written
 from infertune.core.space import Point
 from infertune.core.verdict import Terms
@@ -275,3 +275,15 @@ def test_where_nothing_ran_only_what_may_help_is_advised(
         )
     assert told.value.id == "nothing-ran" and told.value.hint is not None
     assert (told.value.hint.count("--inputs"), told.value.hint.count("--budget")) == (inputs, budget)
+
+
+def test_where_nothing_ran_on_given_inputs_they_are_not_asked_for_again(tmp_path: Path) -> None:
+    launch = a_launch(ONE, Failed(stage="measure", kind="crash", message="no"))
+    entries = infeasible("max throughput", [launch])
+    asked = replace(history.question(entries), feed=Feed(seed=0, path="own.npz"))
+    entries[0] = replace(entries[0], event=asked)
+    with pytest.raises(NothingFeasible) as told:
+        finish(Study(folder=tmp_path, entries=tuple(entries)), as_json=False, interrupted=0)
+    hint = told.value.hint
+    assert hint is not None
+    assert hint.endswith("no; the values or sizes of these inputs may be beyond what the model takes")

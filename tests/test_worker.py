@@ -35,7 +35,7 @@ from infertune.core.space import Point
 from infertune.edge.scratch import sweep
 from infertune.edge.shell import LocalShell, passed_environment
 from infertune.edge.worker import LocalExecutor, accepted, death, read_frame, write_frame
-from infertune.targets.worker import failure_kind, safely
+from infertune.targets.worker import failure_kind, safely, told
 from infertune.testing.records import a_model
 
 
@@ -256,3 +256,22 @@ def test_an_unknown_family_of_error_is_still_an_error() -> None:
 )
 def test_kinds_of_build_failures(error: Exception, kind: str, tmp_path: Path) -> None:
     assert failure_kind(BuildJob(model=a_model(), point=a_point(), into=str(tmp_path)), error) == kind
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (
+            "Exception from src/a.cpp:1:\nTopK 'i' Check 'f(x).g()' failed at src/b.h:9:\nCan not clone.",
+            "TopK 'i' Can not clone.",
+        ),
+        (
+            "Check 'false' failed at src/c.cpp:1:\nFrontEnd API failed with ConversionFailure:\nNot converted.",
+            "Not converted.",
+        ),
+        ("Check 'rank > 0' failed at src/core.cpp:1:", "Check 'rank > 0' failed at src/core.cpp:1:"),
+        ("", "ValueError"),
+    ],
+)
+def test_a_runtimes_message_is_told_without_the_places_in_its_source(raised: str, said: str) -> None:
+    assert told(ValueError(raised)) == said

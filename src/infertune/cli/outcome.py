@@ -91,6 +91,8 @@ def _mended(found: Answer) -> str:
     kinds = {failure.kind for failure in found.failures}
     if kinds <= {"timeout", "output"}:
         return "; give it a larger --budget" if "timeout" in kinds else ""
+    if found.question.feed.path is not None:
+        return "; the values or sizes of these inputs may be beyond what the model takes"
     sizes = ", certain sizes with --shape" if found.model.shapes else ""
     return f"; where the model needs certain values, give them with --inputs DATA.npz{sizes}"
 

@@ -40,6 +40,7 @@ from infertune.edge.worker import stage_of, write_frame
 from infertune.targets import find_target
 
 _OURS = (TypeError, AttributeError, NameError, LookupError, AssertionError, ImportError)
+_PLACES = re.compile(r"Check '.*?' failed at \S+:\d+:|FrontEnd API failed with \w+:")
 _MEMORY = re.compile(r"bad_alloc|out of memory|failed to allocate|cannot allocate|std::length_error", re.IGNORECASE)
 
 
@@ -100,9 +101,9 @@ def failure_kind(job: Job, error: BaseException) -> FailureKind:
 
 def told(error: BaseException) -> str:
     """A runtime's message on one line, without the places in its source that it came through."""
-    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    lines = [" ".join(_PLACES.sub("", line).split()) for line in str(error).splitlines()]
     said = [line for line in lines if line and not re.match("(Caught exception: )?Exception from ", line)]
-    return " ".join(said) or type(error).__name__
+    return " ".join(said) or " ".join(str(error).split()) or type(error).__name__
 
 
 def safely(target_name: str, job: Job) -> WorkerReply:
