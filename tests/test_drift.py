@@ -175,6 +175,22 @@ def test_a_faster_machine_does_not_excuse_a_bundle_slower_than_its_anchor_allows
     assert not found.kept and found.settled
 
 
+def test_a_promise_that_was_uncertain_itself_settles_nothing(tmp_path: Path) -> None:
+    """And more launches now do not make it less so: there are no more than six blocks."""
+    promised = a_promise()
+    assert promised.anchor is not None
+    unsure = replace(promised.anchor, ratio=Interval(value=2.0, low=1.8, high=2.2))
+    found = verdict(tmp_path, machine(190.0, 100.0), replace(promised, anchor=unsure))
+    assert found.relative.value == pytest.approx(0.95, abs=0.01) and found.blocks == 6
+    assert found.relative.low == pytest.approx(0.864, abs=0.01) and found.relative.high == pytest.approx(
+        1.056, abs=0.01
+    )
+    assert not found.kept and not found.settled
+    assert reasons(found)[0] == "not settled: the interval goes up to 1.06x"
+    sure = verdict(tmp_path, machine(190.0, 100.0))
+    assert sure.settled and sure.relative.high < 0.97 and "not settled" not in reasons(sure)[0]
+
+
 def test_the_text_says_which_figure_decides(tmp_path: Path) -> None:
     assert said(verdict(tmp_path, machine(200.0, 100.0)))[-1] == "kept: `relative` decides"
     assert said(verdict(tmp_path, upgraded(200.0, 100.0)))[-1] == "kept: `ratio` decides"

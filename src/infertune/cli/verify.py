@@ -168,6 +168,8 @@ def reasons(found: Verdict) -> list[str]:
     changed += [audit.FLAGS.get(flag, flag) for flag in found.flags if flag not in _SAID]
     if audit.contaminated(found.flags):
         changed.append("run it again when the machine is quieter")
+    if not found.settled:
+        changed.insert(0, f"not settled: the interval goes up to {found.relative.high:.2f}x")
     if found.basis == "throughput" and found.promised.anchor is not None:
         changed.append("`--before PYTHON` tells the machine from the versions")
     return changed

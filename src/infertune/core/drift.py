@@ -72,6 +72,12 @@ def relative(found: Interval, to: float) -> Interval:
     return Interval(value=found.value / to, low=found.low / to, high=found.high / to)
 
 
+def beside(found: Interval, promised: Interval) -> Interval:
+    """``found`` / ``promised``, as uncertain as both together."""
+    least = promised.low or promised.value
+    return Interval(value=found.value / promised.value, low=found.low / promised.high, high=found.high / least)
+
+
 def settled(ratio: Interval, tolerance: float) -> bool:
     """Whether more launches would not change the verdict: the whole interval lies on one side of the tolerance."""
     return ratio.low >= 1.0 - tolerance or ratio.high < 1.0 - tolerance

@@ -27,6 +27,8 @@ TOLERANCE = 0.03
 LAUNCHES = 6  # blocks: the least whose extremes cover the median in more than 95 % of cases
 MOST = 3  # times as many blocks while the verdict is open
 
+EXACT = Interval(value=1.0, low=1.0, high=1.0)
+
 OnBlock = Callable[[int, Interval], None]
 
 
@@ -38,7 +40,8 @@ class Verdict:
     ``ratio`` is measured / promised throughput, ``relative`` the same with the machine's drift cancelled by ``basis``
     (equal to ``ratio`` where nothing cancels it). That decides: ``kept`` says whether it reaches 1 - tolerance,
     ``settled`` whether its whole interval lies on one side of that. ``changes`` says what is different from then.
-    What was promised is taken as it stands: how uncertain it was when it was measured is in none of the intervals.
+    How uncertain the promise was when it was measured is in these intervals, too; more launches now do not make it
+    less, so they end once it would be settled against the promise as it stands.
     """
 
     promised: Promise
@@ -102,20 +105,25 @@ class _Trial:
         return stats.median_interval([stats.throughput(m) for m in self.ours])
 
     def ratio(self) -> Interval:
-        return drift.relative(self.measured(), self.promised.throughput.value)
+        return drift.beside(self.measured(), self.promised.throughput)
 
     def pairs(self) -> Interval:
         return stats.ratio_interval(
             [stats.throughput(m) for m in self.ours], [stats.throughput(m) for m in self.theirs]
         )
 
-    def relative(self) -> Interval:
-        """The ratio that decides."""
+    def deciding(self) -> tuple[Interval, Interval]:
+        """What decides, and what was promised of it."""
         if self.basis == "before":
-            return self.pairs()
+            return self.pairs(), EXACT
         if self.basis == "anchor" and self.promised.anchor is not None:
-            return drift.relative(self.pairs(), self.promised.anchor.ratio.value)
-        return self.ratio()
+            return self.pairs(), self.promised.anchor.ratio
+        return self.measured(), self.promised.throughput
+
+    def relative(self) -> Interval:
+        """The ratio that decides, to the promise as it stands."""
+        found, promised = self.deciding()
+        return drift.relative(found, promised.value)
 
     def speed(self) -> Interval | None:
         """The anchor's throughput now / then."""
@@ -184,8 +192,8 @@ def _basis(promised: Promise, other: Executor | None, changes: tuple[str, ...]) 
 
 
 def _verdict(trial: _Trial, tolerance: float, changes: tuple[str, ...]) -> Verdict:
-    ratio, deciding = trial.ratio(), trial.relative()
-    seen = drift.machine_changes(trial.ours, deciding, trial.speed())
+    ratio, deciding = trial.ratio(), drift.beside(*trial.deciding())
+    seen = drift.machine_changes(trial.ours, trial.relative(), trial.speed())
     return Verdict(
         promised=trial.promised,
         measured=trial.measured(),
