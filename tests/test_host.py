@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infertune.core import linux
-from infertune.edge.host import host_facts, read_host, read_memory, read_quota, threading_environment
+from infertune.edge.host import host_facts, read_host, read_memory, read_quota, telling_environment
 
 CGROUP2 = "30 1 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw"
 CGROUP1 = """\
@@ -241,12 +241,12 @@ def test_variables_that_change_threading_are_kept_and_secrets_are_not() -> None:
     environment = {
         "OMP_NUM_THREADS": "2", "KMP_AFFINITY": "compact", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2",
         "ORT_X": "1", "OV_X": "2", "OPENVINO_LOG_LEVEL": "3", "PATH": "/bin", "HF_TOKEN": "hf_secret",
-        "OPENVINO_API_TOKEN": "hf_secret",
+        "OPENVINO_API_TOKEN": "hf_secret", "QAIC_LOG_LEVEL": "debug", "QAIC_ROOT": "/opt/qti-aic",
     }  # fmt: skip
-    kept = dict(threading_environment(environment))
+    kept = dict(telling_environment(environment))
     assert "hf_secret" not in kept.values()
-    assert set(environment) - set(kept) == {"PATH", "HF_TOKEN"}
-    assert kept["KMP_AFFINITY"] == "compact"
+    assert set(environment) - set(kept) == {"PATH", "HF_TOKEN", "QAIC_ROOT"}
+    assert (kept["KMP_AFFINITY"], kept["QAIC_LOG_LEVEL"]) == ("compact", "debug")
 
 
 def test_an_empty_machine_still_has_a_cpu(tmp_path: Path) -> None:

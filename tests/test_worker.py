@@ -161,9 +161,10 @@ def test_secrets_and_allocator_settings_are_not_passed_on(monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("QAIC_LOG_LEVEL", "debug")
     passed = passed_environment()
     assert "HF_TOKEN" not in passed and "MALLOC_ARENA_MAX" not in passed
-    assert passed["OMP_NUM_THREADS"] == "3"
+    assert (passed["OMP_NUM_THREADS"], passed["QAIC_LOG_LEVEL"]) == ("3", "debug")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from infertune.core.records import Named, facts
 
 ROOT = Path("/")
 THREADING_PREFIXES = ("OMP_", "KMP_", "MKL_", "MALLOC_", "ORT_", "OV_", "OPENVINO_", "GOMP_", "TBB_", "LD_PRELOAD")
+CARD_PREFIX = "QAIC_"
+ROOT_OF_SDK = "QAIC_ROOT"  # the device's versions tell which SDK it was; its folder changes nothing
 _SECRET = re.compile(r"token|key|secret|password|credential", re.IGNORECASE)
 _INSTRUCTIONS = re.compile(
     r"^(avx|avx2|avx512f|avx512_vnni|avx_vnni|avx512_bf16|avx512_fp16|amx_tile|amx_bf16|amx_int8|amx_fp16|fma|f16c"
@@ -163,9 +165,11 @@ def _named(root: Path, flags: frozenset[str]) -> Named:
     )
 
 
-def threading_environment(environment: Mapping[str, str]) -> Named:
-    """Variables that change threading or allocation underneath us; values of secret-looking ones are left out."""
-    kept = {name: value for name, value in environment.items() if name.startswith(THREADING_PREFIXES)}
+def telling_environment(environment: Mapping[str, str]) -> Named:
+    """Variables that change threading, allocation or a card's tools underneath us; values of secret-looking ones are
+    left out."""
+    watched = (*THREADING_PREFIXES, CARD_PREFIX)
+    kept = {name: value for name, value in environment.items() if name.startswith(watched) and name != ROOT_OF_SDK}
     return tuple((name, "(hidden)" if _SECRET.search(name) else kept[name]) for name in sorted(kept))
 
 
@@ -199,7 +203,7 @@ def read_host(root: Path = ROOT, environment: Mapping[str, str] | None = None) -
         load_average=read_load(root),
         pressure=text_of(root / "proc/pressure/cpu").partition("\n")[0],
         named=_named(root, flags),
-        environment=threading_environment(os.environ if environment is None else environment),
+        environment=telling_environment(os.environ if environment is None else environment),
     )
 
 

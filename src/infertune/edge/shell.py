@@ -15,8 +15,8 @@ from infertune.edge import process
 TAIL_BYTES = 16_384
 MARK = "INFERTUNE_LAUNCH"
 
-_PASSED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "QAIC_ROOT")
-_PASSED_PREFIXES = ("LC_", "OMP_", "KMP_", "ORT_", "OV_", "OPENVINO_", "INFERTUNE_", "XDG_")
+_PASSED = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+_PASSED_PREFIXES = ("LC_", "OMP_", "KMP_", "ORT_", "OV_", "OPENVINO_", "QAIC_", "INFERTUNE_", "XDG_")
 
 
 def passed_environment() -> dict[str, str]:

@@ -12,7 +12,7 @@ from infertune.core.noise import Noise
 from infertune.core.records import Device
 from infertune.core.seams import needs_host
 from infertune.edge.files import cache_folder, free_bytes
-from infertune.edge.host import read_host
+from infertune.edge.host import CARD_PREFIX, read_host
 from infertune.edge.shell import LocalShell
 from infertune.edge.worker import LocalExecutor
 from infertune.study import steadiness
@@ -79,7 +79,8 @@ def _host() -> Iterator[Finding]:
     state = "ok" if busy < _BUSY else "warning"
     yield Finding(area="host", name="load", state=state, detail=f"{host.load_average:.2f}{advice}")
     for name, value in host.environment:
-        detail = f"{value}: changes threading of every launch; unset it unless you mean it"
+        what = "what the card's tools do" if name.startswith(CARD_PREFIX) else "threading of every launch"
+        detail = f"{value}: changes {what}; unset it unless you mean it"
         yield Finding(area="host", name=name, state="warning", detail=detail)
 
 
