@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from infertune.core.answer import answer
-from infertune.core.records import Checked, Closed, Entry, Event, Failed, Interval
+from infertune.core.records import Checked, Closed, Entry, Event, Failed, Interval, Measurement
 from infertune.core.space import Point
 from infertune.report import csv_text, json_rows, json_text, markdown_text, plain_text, result_text, rows_text
 from infertune.report.document import baselines
@@ -350,3 +350,25 @@ def test_the_sustained_rate_is_told_where_samples_arrived() -> None:
     rate = Interval(value=180.0, low=170.0, high=190.0)
     told = figures_json(replace(figures, arrivals="poisson", value=rate))
     assert told["rate_per_s"] == {"value": 180.0, "low": 170.0, "high": 190.0}
+
+
+# ---------------------------------------------------------------- what a device told of itself
+
+
+def warm(power_w: float) -> Measurement:
+    told = (("power_before_w", "14"), ("power_during_w", f"{power_w}"), ("nsp_during_mhz", "1233"))
+    return replace(a_measurement(100.0), settings=told, simulated=True)
+
+
+def test_what_a_device_drew_while_it_worked_stands_in_rows_csv_and_pages() -> None:
+    launches = [a_launch(SLOW, warm(power_w), purpose="measure") for power_w in (41.0, 44.0, 43.0)]
+    events = [*opening(a_question(simulated=True)), *launches, a_launch(FAST, 200.0, purpose="measure")]
+    entries = recorded([*events, Closed(status="ok", why="")])
+    cells = {row["batch"]: (row["power_during_w"], row["nsp_during_mhz"]) for row in table(entries).dicts()}
+    assert cells == {2: (43.0, 1233.0), 8: (None, None)}
+    assert csv_text(entries).splitlines()[0].endswith("simulated,power_during_w,nsp_during_mhz")
+    assert "power_during_w" in rows_text(entries) and "nsp_during_mhz" not in rows_text(entries)
+    page = html_text(entries)
+    assert "41 to 44 W (simulated)" in page and "NSP clock during launches" in page
+    Draft202012Validator(SCHEMA).validate(json.loads(json_text(entries)))
+    assert "power_during_w" not in table(measured()).columns

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +14,7 @@ from infertune.core.choice import Choice, Reading
 from infertune.core.findings import Figures
 from infertune.core.goal import median_excess
 from infertune.core.history import Sample
-from infertune.core.records import Entry, Failed, Trial
+from infertune.core.records import Entry, Failed, Launch, Measurement, Trial
 from infertune.core.space import Point
 
 Cell = str | int | float | None
@@ -22,6 +24,9 @@ AFTER_KNOBS = (
     "role", "status", "throughput", "throughput_min", "throughput_max", "p50_ms", "p90_ms", "p99_ms",
     "in_flight", "launches", "evidence", "flags", "fidelity", "failure", "simulated",
 )  # fmt: skip
+DURING = ("power_during_w", "temperature_during_c", "nsp_during_mhz")
+"""What a device may tell of itself while it works; columns only where one does."""
+_NUMBER = re.compile(r"-?\d{1,6}(\.\d{1,6})?")
 MEASURED = ("throughput", "throughput_min", "throughput_max", "p50_ms", "p90_ms", "p99_ms", "in_flight")
 
 
@@ -31,7 +36,8 @@ class Table:
 
     ``throughput`` is the median over launches in samples per second, with the slowest and the fastest launch beside
     it; percentiles are of all requests of those launches, None below their sample floor. ``device`` names every
-    device that launched the point. ``knobs`` names the columns that are knobs; ``points`` are the rows' points.
+    device that launched the point. Where devices told of themselves while they worked (``power_during_w``), the median
+    over launches is the row's. ``knobs`` names the columns that are knobs; ``points`` are the rows' points.
     """
 
     columns: tuple[str, ...]
@@ -58,11 +64,11 @@ def table(entries: Sequence[Entry]) -> Table:
     """Every trial of a record, with the strongest figures there are for each: confirmed ones, else all its launches."""
     reading = choice.read(entries)
     chosen = choice.choose(reading)
-    knobs = knob_columns(reading)
+    knobs, during = knob_columns(reading), _told_during(reading.launches)
     ranked = sorted(enumerate(reading.trials, start=1), key=lambda item: _rank(reading, chosen, item[1]))
-    rows = (_row(reading, chosen, number, trial, knobs) for number, trial in ranked)
+    rows = (_row(reading, chosen, number, trial, knobs, during) for number, trial in ranked)
     return Table(
-        columns=(*BEFORE_KNOBS, *knobs.values(), *AFTER_KNOBS),
+        columns=(*BEFORE_KNOBS, *knobs.values(), *AFTER_KNOBS, *during),
         knobs=tuple(knobs.values()),
         rows=tuple(rows),
         points=tuple(trial.point for _, trial in ranked),
@@ -71,7 +77,7 @@ def table(entries: Sequence[Entry]) -> Table:
 
 def knob_columns(reading: Reading) -> dict[str, str]:
     """Knob -> column, over all spaces in their order; a knob with the name of another column gets a prefix."""
-    taken = {*BEFORE_KNOBS, *AFTER_KNOBS}
+    taken = {*BEFORE_KNOBS, *AFTER_KNOBS, *DURING}
     names = dict.fromkeys([k.name for space in reading.question.spaces for k in space.knobs])
     names |= dict.fromkeys(name for trial in reading.trials for name, _ in trial.point.settings)
     return {name: f"knob_{name}" if name in taken else name for name in names}
@@ -87,11 +93,27 @@ def _rank(reading: Reading, chosen: Choice, trial: Trial) -> tuple[int, float, f
     return int(missed), median_excess(goal, trial.point, sample.measurements), -verdict.merit(goal, sample)
 
 
-def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Iterable[str]) -> tuple[Cell, ...]:
+def _told_during(launches: Iterable[Launch]) -> dict[str, list[float]]:
+    """Name -> values, launch by launch."""
+    told = [dict(launch.outcome.settings) for launch in launches if isinstance(launch.outcome, Measurement)]
+    numbers = {name: [number_of(settings.get(name, "")) for settings in told] for name in DURING}
+    known = {name: [value for value in values if value is not None] for name, values in numbers.items()}
+    return {name: values for name, values in known.items() if values}
+
+
+def number_of(text: str) -> float | None:
+    """What a device told of itself, where it is a number of the usual size."""
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _row(
+    reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Iterable[str], during: Iterable[str]
+) -> tuple[Cell, ...]:
     evidence, sample = choice.evidence(trial, chosen.confirmation)
     found = figures(reading.terms.goal, sample, evidence) if sample.runs else None
     checked = reading.terms.fidelities.get(trial.point)
     failed = _uncheckable(reading, trial.point) if sample.runs else history.failure(trial)
+    own = _told_during(trial.launches)
     return (
         number,
         trial.point.target,
@@ -106,6 +128,7 @@ def _row(reading: Reading, chosen: Choice, number: int, trial: Trial, knobs: Ite
         rounded(checked.value) if checked and checked.made else None,
         f"{failed.kind} at {failed.stage}: {failed.message}" if failed else "",
         "yes" if _simulated(reading, trial) else "no",
+        *(rounded(statistics.median(own[name])) if name in own else None for name in during),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from infertune.report.importance import Effect
 from infertune.report.inert import one_line
 from infertune.report.page import commands
 from infertune.report.page.basis import Basis
-from infertune.report.rows import Cell
+from infertune.report.rows import Cell, number_of
 
 MOST_TENSORS = 20
 STATUSES = ("ok", "misses_limit", "unfaithful", "failed", "unmeasured")
@@ -172,20 +171,24 @@ def _device(device: Device) -> Named:
     )
 
 
-_AROUND = (("temperature", "c", "C"), ("power", "w", "W"))
-"""What a device may tell of itself before and after each launch: the setting's name, its unit there, and here."""
-_NUMBER = re.compile(r"-?\d{1,6}(\.\d{1,6})?")
+_AROUND = (
+    ("temperature", "c", "temperature", "C"),
+    ("power", "w", "power", "W"),
+    ("nsp", "mhz", "NSP clock", "MHz"),
+)
+"""What a device may tell of itself before, during and after each launch: the setting's name and unit, and ours."""
 
 
 def _conditions(device: Device, launches: Sequence[Launch]) -> Named:
-    """How warm the device was, and what it drew, around all launches on it; none where it does not tell."""
+    """How warm and how fast the device was, and what it drew, over all launches on it; none where it does not tell."""
     told = [settings for la in launches if (settings := _settings_on(device, la))]
+    marked = " (simulated)" if device.simulated else ""
     rows = []
-    for name, unit, shown in _AROUND:
-        for moment in ("before", "after"):
-            values = [float(s[key]) for s in told if _NUMBER.fullmatch(s.get(key := f"{name}_{moment}_{unit}", ""))]
-            if values:
-                rows.append((f"{name} {moment} launches", f"{min(values):.0f} to {max(values):.0f} {shown}"))
+    for name, unit, label, shown in _AROUND:
+        for moment in ("before", "during", "after"):
+            known = (number_of(settings.get(f"{name}_{moment}_{unit}", "")) for settings in told)
+            if values := [value for value in known if value is not None]:
+                rows.append((f"{label} {moment} launches", f"{min(values):.0f} to {max(values):.0f} {shown}{marked}"))
     return tuple(rows)
 
 
