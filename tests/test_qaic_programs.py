@@ -306,7 +306,7 @@ def test_a_program_with_op_stats_tells_more_and_is_slower(bench: Bench, program:
     [
         (["--tim", "2"], "Unknown command line argument '--tim'"),
         (["-a", "0"], "must be 1 to 64"),
-        (["-a", "8"], "Device busy: 16 NSPs needed, 14 of 14 free"),
+        (["-a", "8"], "Failed to activate network: 16 NSPs needed, QID 0 has 14"),
         (["-d", "7"], "Device not found"),
         (["--aic-profiling-type", "latency"], "needs --aic-profiling-out-dir"),
         (["--aic-profiling-out-dir", "nowhere"], "does not exist"),

@@ -328,6 +328,24 @@ def test_a_run_that_fails_says_how(
     assert says in failed.message
 
 
+@pytest.mark.parametrize("words", ["Error: Device busy: 18 NSPs needed, 16 of 16 free\n", ""])
+def test_a_point_that_no_such_card_can_run_is_illegal_and_the_card_not_busy(
+    model: Model, artifact: str, words: str
+) -> None:
+    class Told(LocalShell):
+        def run(self, argv: Sequence[str], *, log: str, **how: Any) -> Done:
+            done = super().run(argv, log=log, **how)
+            if words and argv[0].endswith("qaic-runner"):
+                Path(log).write_text(words)
+            return done
+
+    point = point_of(model).but(instances=9)
+    job = MeasureJob(model=model, point=point, artifact=artifact, plan=PLAN, feed=Feed(seed=0))
+    with pytest.raises(CandidateFailed) as caught:
+        QAIC.measure(job, MonotonicClock(), Told())
+    assert (caught.value.failed.kind, caught.value.failed.message) == ("illegal", "18 NSPs are needed, card 0 has 16")
+
+
 def test_a_cut_profile_loses_its_last_line_only(model: Model, artifact: str, monkeypatch: pytest.MonkeyPatch) -> None:
     point = point_of(model)
     monkeypatch.setenv(VARIABLE, "cut-profile")

@@ -117,7 +117,7 @@ def run_once(
         work = partial(launch, shell, argv, timeout_s=seconds + ALLOWANCE_S, log=log, folder=scratch)
         done, during = _watched(work, sdk, shell, qid, seconds)
         text = output_of(log, done)
-        check_end(done, text, sdk, shell, qid)
+        check_end(done, text, sdk, shell, point)
         try:
             stats = parse.parse_stats(text)
             return RunResult(stats=stats, profiles=read_profiles(folder), wall_s=done.wall_s, during=during)
@@ -141,7 +141,7 @@ def looked(sdk: Sdk, shell: Shell, qid: int, clock: Clock, latest_ns: int) -> Na
     return told if clock.now_ns() <= latest_ns else ()
 
 
-def check_end(done: Done, text: str, sdk: Sdk, shell: Shell, qid: int) -> None:
+def check_end(done: Done, text: str, sdk: Sdk, shell: Shell, point: Point) -> None:
     """Raise `CandidateFailed` for a run that did not end well, even when it printed a result before."""
     if done.timed_out:
         raise failed("timeout", "qaic-runner did not end in time", done.tail)
@@ -150,18 +150,26 @@ def check_end(done: Done, text: str, sdk: Sdk, shell: Shell, qid: int) -> None:
     kind, message = parse.failure(text, "crash", f"qaic-runner ended with exit code {done.code}")
     if "InferenceCnt" in text:
         kind, message = "crash", f"qaic-runner ended with exit code {done.code} after it had printed a result"
-    if kind == "crash" and (state := _card_state(sdk, shell, qid)):
-        kind, message = "device", f"{message}; card {qid} is {state}"
+    if kind in ("crash", "device"):
+        kind, message = _by_the_card(kind, message, sdk, shell, point)
     raise failed(kind, message, done.tail)
 
 
-def _card_state(sdk: Sdk, shell: Shell, qid: int) -> str:
-    """The card's state in a word, where it is not ready."""
+def _by_the_card(kind: FailureKind, message: str, sdk: Sdk, shell: Shell, point: Point) -> tuple[FailureKind, str]:
+    """The same, corrected by what the card tells: that it is not ready, or that it never has so many NSPs.
+
+    Tools may call a card busy on which a point can never run; asked again it would refuse for ever.
+    """
+    qid, wanted = qid_of(point.device), point.number("cores", 1) * point.number("instances", 1)
     try:
-        cards = query(sdk, shell, qid)
+        card = next((card for card in query(sdk, shell, qid) if card.qid == qid), None)
     except Garbled:
-        return "not answering"
-    return next((card.status for card in cards if card.qid == qid and not card.ready), "")
+        return "device", message if kind == "device" else f"{message}; card {qid} is not answering"
+    if card is not None and card.ready and wanted > card.nsps:
+        return "illegal", f"{wanted} NSPs are needed, card {qid} has {card.nsps}"
+    if card is not None and not card.ready and kind == "crash":
+        return "device", f"{message}; card {qid} is {card.status}"
+    return kind, message
 
 
 def failed(kind: FailureKind, message: str, log: str) -> CandidateFailed:

@@ -163,6 +163,8 @@ def _on_card(world: World, run: Run, memory_mb: int) -> Iterator[None]:
     if (status := tree.card(run.qid).status) != READY:
         raise Stop(f"Error: Device not ready: QID {run.qid} is in state {status}")
     wanted = Load(qid=run.qid, nsps=run.program.how.cores * run.instances, memory_mb=memory_mb)
+    if wanted.nsps > kind.nsps:
+        raise Stop(f"Error: Failed to activate network: {wanted.nsps} NSPs needed, QID {run.qid} has {kind.nsps}")
     others = [load for load in tree.loads() if load.qid == run.qid]
     free = 0 if run.luck.has("busy") else kind.nsps - sum(load.nsps for load in others)
     room = 0 if run.luck.has("out-of-memory") else kind.dram_mb - sum(load.memory_mb for load in others)
