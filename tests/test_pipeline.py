@@ -47,10 +47,10 @@ from infertune.prepare.load import describe
 from infertune.report import plain_text
 from infertune.report.rows import table
 from infertune.study.calm import Glance
+from infertune.study.cards import Card, rescaled
 from infertune.study.pipeline import Staff
 from infertune.study.question import Wanted, chosen_targets, make_setting
 from infertune.study.tuning import run
-from infertune.study.twins import Card, rescaled
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs.faults import VARIABLE
 from infertune.targets.qaic.sim.shell import SimulatedExecutor
@@ -348,11 +348,11 @@ def test_a_card_that_breaks_in_a_check_says_nothing_about_the_outputs(
 class NoChecks:
     """An executor on which the card refuses to answer with outputs."""
 
-    def __init__(self, inner: Executor) -> None:
-        self._inner = inner
+    def __init__(self, inner: Executor, device: str = "") -> None:
+        self._inner, self._device = inner, device
 
     def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
-        if isinstance(job, InferJob) and target == "qaic":
+        if isinstance(job, InferJob) and target == "qaic" and job.point.device.startswith(self._device):
             return Failed(stage="verify", kind="device", message="the device is not ready")
         return self._inner.run(target, job, timeout_s=timeout_s)
 
@@ -366,6 +366,51 @@ def test_a_lost_twin_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (left,) = [caveat for caveat in answer(entries).caveats if "left alone" in caveat]
     assert left.startswith("qid1 was left alone while searching: it refused 3 launches: ")
     assert left in " ".join(plain_text(entries).split())
+
+
+def test_a_twin_stands_in_for_a_first_card_that_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three runs calibrate it. What it measured until then and what the twin does are compared by the factor."""
+    monkeypatch.setenv(VARIABLE, "card-error@qid=0,after=7")
+    entries = Lab(tmp_path, monkeypatch, cards=2).run(trials=12, search_only=False)
+    found, (told,) = answer(entries), [e.event for e in entries if isinstance(e.event, Calibrated)]
+    assert found.status == "ok" and found.confirmed
+    assert not [x for x in launches(entries, "screen") + launches(entries, "race") if isinstance(x.outcome, Failed)]
+    assert len({x.point for x in launches(entries, "screen")}) == 12
+    settings = [dict(x.outcome.settings) for x in launches(entries, "confirm") if isinstance(x.outcome, Measurement)]
+    assert settings and {one["measured_on"] for one in settings} == {"qid1"}
+    assert {dict(m.settings).get("measured_on", "qid0") for m in measurements(entries)} == {"qid0", "qid1"}
+    caveats = " ".join(found.caveats)
+    assert "qid0 was left alone while searching: it refused 3 times (qid1 stands in for it): " in caveats
+    assert f"qid1 stood in for qid0 in the confirmation, its times multiplied by {told.factor:.5f}" in caveats
+
+
+def test_a_twin_stands_in_for_a_card_that_is_lost_in_the_confirmation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path, monkeypatch, cards=2)
+    entries = lab.run(trials=6, search_only=False, executor=NoLaunches(lab, device="qid0"))
+    found = answer(entries)
+    assert found.status == "ok" and found.confirmed
+    assert not [x for x in launches(entries, "confirm") if isinstance(x.outcome, Failed)]
+    assert "qid1 stood in for qid0 in the confirmation" in " ".join(found.caveats)
+
+
+def test_a_twin_checks_outputs_where_the_first_card_breaks_in_a_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path, monkeypatch, cards=2)
+    entries = lab.run(trials=8, executor=NoChecks(SimulatedExecutor(lab.clock), device="qid0"))
+    assert checks(entries) and all(fidelity.cosine > 0.99 for fidelity in checks(entries))
+    assert len({x.point for x in launches(entries, "screen")}) == 8
+
+
+def test_the_second_of_two_cards_that_is_lost_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "card-error@after=6")
+    lab = Lab(tmp_path, monkeypatch, cards=2)
+    with pytest.raises(BusyError, match=r"^qid[01] refused 3 times") as lost:
+        lab.run()
+    assert lost.value.id == "device-lost"
+    assert not [x for x in launches(list(lab.store.entries()), "screen") if isinstance(x.outcome, Failed)]
 
 
 def test_a_lost_card_ends_the_command_and_keeps_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,11 +447,12 @@ def test_after_a_reset_the_same_command_goes_on(tmp_path: Path, monkeypatch: pyt
 class NoLaunches:
     """An executor on which the card refuses every launch once a decision is in the record."""
 
-    def __init__(self, lab: Lab) -> None:
-        self._inner, self._store = SimulatedExecutor(lab.clock), lab.store
+    def __init__(self, lab: Lab, device: str = "") -> None:
+        self._inner, self._store, self._device = SimulatedExecutor(lab.clock), lab.store, device
 
     def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
-        if isinstance(job, MeasureJob) and any(isinstance(e.event, Decided) for e in self._store.entries()):
+        here = isinstance(job, MeasureJob) and job.point.device.startswith(self._device)
+        if here and any(isinstance(e.event, Decided) for e in self._store.entries()):
             return Failed(stage="measure", kind="device", message="the device is not ready")
         return self._inner.run(target, job, timeout_s=timeout_s)
 

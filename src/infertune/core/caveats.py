@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from infertune.core import audit, choice, history, keys, stats, tallies, verdict, words
 from infertune.core.calibrated import Calibrated, LeftAlone
@@ -13,7 +13,7 @@ from infertune.core.errors import quoted
 from infertune.core.findings import Answer
 from infertune.core.goal import latency_percent
 from infertune.core.history import Confirmation
-from infertune.core.records import Failed, Measurement
+from infertune.core.records import Failed, Launch, Measurement
 from infertune.core.space import Point
 
 SURE = 0.95
@@ -119,6 +119,16 @@ def _of_cards(answer: Answer, reading: Reading, chosen: Choice) -> Iterator[str]
         yield f"{card.device} searched beside {card.like}, its times multiplied by {card.factor:.4f}"
     for left in dict.fromkeys(card for card in reading.cards if isinstance(card, LeftAlone)):
         yield f"{left.device} was left alone while searching: {quoted(left.why, _MOST_WHY)}"
+    yield from dict.fromkeys(_stood_in(chosen.confirmation.launches if chosen.confirmation else ()))
+
+
+def _stood_in(confirmed: Sequence[Launch]) -> Iterator[str]:
+    """Figures are named after a card that was lost; another one measured them."""
+    for launch in confirmed:
+        told = dict(launch.outcome.settings) if isinstance(launch.outcome, Measurement) else {}
+        if device := told.get(history.MEASURED_ON):
+            factor = told.get(history.MULTIPLIED, "1")
+            yield f"{device} stood in for {launch.point.device} in the confirmation, its times multiplied by {factor}"
 
 
 def _untold(reading: Reading) -> list[Point]:

@@ -34,6 +34,8 @@ from infertune.core.space import Point
 
 MEASURED_ON = "measured_on"
 """The setting of a measurement that names the device, where it is not the point's own."""
+MULTIPLIED = "times_multiplied_by"
+"""The setting beside it: the factor by which the times were multiplied to be comparable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import takewhile
 
 from infertune.build.cache import ArtifactCache
 from infertune.core import audit
+from infertune.core.errors import BusyError
 from infertune.core.records import Artifact, Failed, Fidelity, Launch, Load, MeasureJob, Measurement, Plan, Purpose
 from infertune.core.seams import Clock, Executor
 from infertune.core.space import Point
 from infertune.measure import repeats
 from infertune.study.builds import BUILD_TIMEOUT_S, Builds
+from infertune.study.cards import Card, Reserve, leave_alone
 from infertune.study.fidelity import Checks
 from infertune.study.journal import Journal
-from infertune.study.lost import GIVE_UP, device_lost
+from infertune.study.lost import GIVE_UP, LOST, device_lost, last_words
 from infertune.study.question import Setting
 
 LAUNCH_TIMEOUT_S = 120.0  # beyond the plan's own cap: starting, loading, compiling, the first request
@@ -32,7 +36,8 @@ class Bench:
         self._executor = executor
         self._clock = clock
         self.builds = Builds(setting, journal, executor, cache, clock)
-        self.checks = Checks(setting, executor, clock, self.builds)
+        self.reserve = Reserve()
+        self.checks = Checks(setting, executor, clock, self.builds, self.reserve)
 
     def launch(
         self, point: Point, purpose: Purpose, block: int, plan: Plan, *, most_s: float = math.inf
@@ -46,12 +51,34 @@ class Bench:
         if isinstance(artifact, Failed):
             self.builds.record_failed(point, artifact)
             return None
-        launch = self.measure(point, artifact, purpose, block, plan, most_s=most_s)
-        self._journal.append(launch)
+        asked = partial(self.measure, artifact=artifact, purpose=purpose, block=block, plan=plan, most_s=most_s)
+        attempts = self._attempts(point, asked)
+        for launch in attempts:
+            self._journal.append(launch)
         refused = self._refused(point)
         if len(refused) >= GIVE_UP:
-            raise device_lost(point.device, refused)
-        return launch
+            raise device_lost(self.reserve.there(point).device, refused)
+        return attempts[-1]
+
+    def _attempts(self, point: Point, measure: Callable[[Point], Launch]) -> list[Launch]:
+        """One launch. While another card could stand in, refusals are asked again until one does or the card works."""
+        made: list[Launch] = []
+        while True:
+            made.append(self.reserve.as_named(measure(self.reserve.there(point)), point))
+            outcome = made[-1].outcome
+            if not (isinstance(outcome, Failed) and _is_refusal(outcome) and self.reserve.serves(point)):
+                return made
+            if len(made) >= GIVE_UP and self.replace(point, outcome.message) is not None:
+                made = []
+
+    def replace(self, point: Point, said: str) -> Card | None:
+        """The card that stands in from now on for the point's, which refused `GIVE_UP` times and ``said`` so; None
+        where there is none to."""
+        lost = self.reserve.there(point).device
+        card = self.reserve.take(point)
+        if card is not None:
+            leave_alone(self._journal, lost, f"it refused {GIVE_UP} times ({card.device} stands in for it): {said}")
+        return card
 
     def _refused(self, point: Point) -> list[Failed]:
         """What the point's device said of its launches since it last worked."""
@@ -83,9 +110,15 @@ class Bench:
 
     def check(self, point: Point) -> Fidelity:
         """Compare a point's outputs with the fp32 reference on at least 16 samples; recorded, once per point."""
-        checked = self.checks.compared(point)
-        self._journal.append(checked)
-        return checked.fidelity
+        while True:
+            try:
+                checked = self.checks.compared(point)
+            except BusyError as lost:
+                if lost.id != LOST or self.replace(point, last_words(lost)) is None:
+                    raise
+            else:
+                self._journal.append(checked)
+                return checked.fidelity
 
 
 def _is_refusal(outcome: Measurement | Failed) -> bool:

@@ -16,6 +16,7 @@ from infertune.core.space import Point, Value
 from infertune.edge.scratch import Scratch
 from infertune.prepare.calibration import CHECKED
 from infertune.study.builds import BUILD_TIMEOUT_S, Builds
+from infertune.study.cards import Reserve
 from infertune.study.checking import is_exact
 from infertune.study.lost import GIVE_UP, device_lost
 from infertune.study.metric import judge
@@ -27,11 +28,12 @@ from infertune.verify.outputs import compare_outputs, unusable
 class Checks:
     """How near points' outputs are to the reference's; recorded nowhere."""
 
-    def __init__(self, setting: Setting, executor: Executor, clock: Clock, builds: Builds) -> None:
+    def __init__(self, setting: Setting, executor: Executor, clock: Clock, builds: Builds, reserve: Reserve) -> None:
         self._setting = setting
         self._executor = executor
         self._clock = clock
         self._builds = builds
+        self._reserve = reserve
         scratch = Scratch("reference")
         weakref.finalize(self, scratch.close)
         self._scratch = scratch.path
@@ -140,7 +142,7 @@ class Checks:
         question = self._setting.question
         job = InferJob(
             model=question.model,
-            point=point,
+            point=self._reserve.there(point),
             artifact=artifact.path,
             feed=question.feed,
             count=self._count(point),
@@ -155,7 +157,7 @@ class Checks:
             if not reply.is_refusal:
                 return reply
             refused.append(reply)
-        raise device_lost(point.device, refused)
+        raise device_lost(job.point.device, refused)
 
 
 def _unchecked(point: Point, reason: str) -> Fidelity:

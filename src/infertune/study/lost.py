@@ -11,12 +11,19 @@ from infertune.core.words import counted
 GIVE_UP = 3
 """Jobs that a device itself refused, one after another, before it is left alone."""
 
+LOST, _LAST_WORDS = "device-lost", "the last one with: "
+
 
 def device_lost(device: str, refused: Sequence[Failed]) -> BusyError:
     """A device that the study needs refuses to work; what was measured is kept."""
     return BusyError(
-        "device-lost",
-        f"{device} refused {counted(len(refused), 'time')}, the last one with: {refused[-1].message}",
+        LOST,
+        f"{device} refused {counted(len(refused), 'time')}, {_LAST_WORDS}{refused[-1].message}",
         hint="see `infertune devices` for its health; then run the same command to go on (`infertune report` tells how "
         "far it came)",
     )
+
+
+def last_words(lost: BusyError) -> str:
+    """What a lost device said last."""
+    return lost.message.partition(_LAST_WORDS)[2]

@@ -3,7 +3,8 @@
 A round holds the points that the strategy wants while others are still under way, so the order of the rounds depends on
 how long builds take: two runs of one study need not try the same points. Cards that are twins (see `study.twins`) share
 the points of one space; times of all but the first are multiplied by a factor measured beforehand. Race and
-confirmation, and so every figure that is reported, use the first card alone.
+confirmation, and so every figure that is reported, use the first card alone, or the twin that stands in for it once it
+is lost.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from typing import Literal
 
 from infertune.build.pool import crowded_out
 from infertune.core import history
+from infertune.core.errors import BusyError
 from infertune.core.records import Artifact, Built, Checked, Failed, Launch, Purpose, Round
 from infertune.core.seams import Crew
 from infertune.core.space import Point
 from infertune.edge.crew import ThreadCrew
 from infertune.edge.host import read_host
 from infertune.study import screening
+from infertune.study.cards import Card, leave_alone, rescaled
 from infertune.study.checking import doubtful_leader
 from infertune.study.loop import NOTHING_LEFT, Loop
-from infertune.study.lost import GIVE_UP, device_lost
-from infertune.study.twins import Card, calibrate, cards, leave_alone, rescaled
+from infertune.study.lost import GIVE_UP, LOST, device_lost, last_words
+from infertune.study.twins import calibrate, cards
 
 BLIND = 1 / 3
 """Where trials are counted, the most of those still to be measured that may be chosen before the others are known: with
@@ -93,13 +96,14 @@ class Pipeline:
     def search(self) -> str:
         """Screen points until the strategy is done, the trials are used up or only the reserve is left; says why.
 
-        Raises `BusyError` (``device-lost``) when the first card of a kind does not work any more.
+        Raises `BusyError` (``device-lost``) when the first card of a kind does not work any more and no twin is left.
         """
         return self.loop.closing(self._searched())
 
     def _searched(self) -> str:
         found = [card for space in self.loop.setting.spaces for card in cards(self.loop, space)]
         self.lanes = [Lane(card) for card in calibrate(self.loop, self.crew, found)]
+        self.loop.bench.reserve.spare = [lane.card for lane in self.lanes if not lane.card.first]
         self.queue = self._unfinished()
         while True:
             self._take_in()
@@ -249,7 +253,20 @@ class Pipeline:
         for built in [future for future in self.building if future.done()]:
             self._built(self.building.pop(built).step, built.result())
         for measured in [future for future in self.measuring if future.done()]:
-            self._measured(self.measuring.pop(measured), measured.result())
+            self._taken(self.measuring.pop(measured), measured)
+
+    def _taken(self, lane: Lane, measured: Future[Launch | Checked]) -> None:
+        """A check raises where its card is lost."""
+        try:
+            found = measured.result()
+        except BusyError as lost:
+            step, lane.now = lane.now, None
+            if lost.id != LOST or step is None:
+                raise
+            self._replace(lane, step.point, lost)
+            self.queue.insert(0, step)
+        else:
+            self._measured(lane, found)
 
     def _built(self, step: Step, built: Built) -> None:
         if step in self.crowded:
@@ -295,9 +312,23 @@ class Pipeline:
     def _leave(self, lane: Lane) -> None:
         """The card refuses everything: its points go back, as it says nothing about them."""
         if lane.card.first:
-            raise device_lost(lane.card.device, lane.failures)
-        leave_alone(self.loop, lane.card.device, f"it refused {GIVE_UP} launches: {lane.failures[-1].message}")
-        self.queue[:0] = [Step(launch.point) for launch in lane.refused]
+            self._replace(lane, lane.refused[-1].point, device_lost(lane.card.device, lane.failures))
+        else:
+            self.lanes.remove(lane)
+            self.loop.bench.reserve.drop(lane.card.device)
+            why = f"it refused {GIVE_UP} launches: {lane.failures[-1].message}"
+            leave_alone(self.loop.journal, lane.card.device, why)
+        self.queue[:0] = [Step(launch.point, launch.purpose) for launch in lane.refused]
+
+    def _replace(self, lane: Lane, point: Point, lost: BusyError) -> None:
+        """A twin takes the place of the first card of its kind. Raises ``lost`` where there is none."""
+        twin = self.loop.bench.replace(point, last_words(lost))
+        if twin is None:
+            raise lost
+        self.lanes.remove(lane)
+        for other in self.lanes:
+            if other.card == twin:
+                other.card = replace(twin, first=True)
 
     def _settle_refusals(self) -> None:
         """What a card refused before it worked again, or before the end, is a fact about those points.

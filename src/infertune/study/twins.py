@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
-from infertune.core import audit, stats
-from infertune.core.calibrated import Calibrated, LeftAlone
-from infertune.core.history import MEASURED_ON
-from infertune.core.records import Artifact, Failed, Launch, Measurement, Plan, RawNs
+from infertune.core import stats
+from infertune.core.calibrated import Calibrated
+from infertune.core.records import Artifact, Failed, Launch, Measurement
 from infertune.core.seams import Crew
 from infertune.core.space import Point, Space
+from infertune.study.cards import Card, leave_alone
 from infertune.study.loop import Loop
 from infertune.study.question import alike
 
-_log = logging.getLogger(__name__)
-
 LAUNCHES = 3
 """Of the same point on every card, one after another on each and side by side on all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A device that measures points of ``space``; ``first`` is the one that the points name.
-
-    ``factor``: what times measured here are multiplied by.
-    """
-
-    space: Space
-    device: str
-    first: bool
-    factor: float = 1.0
-
-    def runs(self, point: Point) -> bool:
-        return (point.target, point.device) == (self.space.target, self.space.device)
 
 
 def cards(loop: Loop, space: Space) -> list[Card]:
@@ -78,7 +59,7 @@ def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None
     artifact = loop.bench.builds.fetch(point, most_s=loop.most_build_s())
     if isinstance(artifact, Failed):
         for card in twins:
-            leave_alone(loop, card.device, f"the point to compare it with {first.device} cannot be built")
+            leave_alone(loop.journal, card.device, f"the point to compare it with {first.device} cannot be built")
         return
     rates: dict[str, list[float]] = {card.device: [] for card in group}
     for _ in range(LAUNCHES):
@@ -89,13 +70,7 @@ def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None
         if rates[card.device] and rates[first.device]:
             _keep(loop, point, first, card, rates)
         else:
-            leave_alone(loop, card.device, f"it could not be compared with {first.device}")
-
-
-def leave_alone(loop: Loop, device: str, why: str) -> None:
-    """Record that the search does without a card."""
-    _log.warning("%s is left alone: %s", device, why)
-    loop.journal.append(LeftAlone(device=device, why=why))
+            leave_alone(loop.journal, card.device, f"it could not be compared with {first.device}")
 
 
 def _rates(loop: Loop, crew: Crew, point: Point, artifact: Artifact, group: Sequence[Card]) -> dict[str, float]:
@@ -122,31 +97,3 @@ def _keep(loop: Loop, point: Point, first: Card, card: Card, rates: dict[str, li
             factor=statistics.median(rates[card.device]) / statistics.median(rates[first.device]),
         )
     )
-
-
-def rescaled(launch: Launch, point: Point, card: Card) -> Launch:
-    """The launch under the point's own name, its times as the first card would have needed them, with their flags.
-
-    The card and the factor are kept beside the runtime's own settings, so that what was measured can be told.
-    """
-    outcome = launch.outcome
-    if card.first or isinstance(outcome, Failed):
-        return replace(launch, point=point)
-    told = _scaled(outcome, card)
-    return replace(launch, point=point, outcome=told, flags=audit.flags(told, launch.plan or Plan()))
-
-
-def _scaled(found: Measurement, card: Card) -> Measurement:
-    told = ((MEASURED_ON, card.device), ("times_multiplied_by", f"{card.factor:.5f}"))
-    return replace(
-        found,
-        wall_ns=round(found.wall_ns * card.factor),
-        latencies_ns=_times(found.latencies_ns, card.factor),
-        ends_ns=_times(found.ends_ns, card.factor),
-        phases=tuple(replace(p, samples_ns=_times(p.samples_ns, card.factor)) for p in found.phases),
-        settings=(*found.settings, *told),
-    )
-
-
-def _times(values: RawNs, factor: float) -> RawNs:
-    return RawNs(round(value * factor) for value in values)
