@@ -264,6 +264,29 @@ def test_a_file_that_cannot_be_read_is_two_lines(
     assert script(["x", str(path)]) == code
 
 
+def test_what_would_be_left_out_beside_a_run_folder_is_refused(
+    files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "study.db").touch()
+    for more in ([str(files[0])], ["-k", "90"], ["--result", str(files[0])]):
+        assert main(["latency-stats", str(run), *more]) == 2
+        assert "goes with profiles of qaic-runner alone" in capsys.readouterr().err
+
+
+def test_a_result_that_is_missing_has_a_hint_of_its_own(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["latency-stats", str(files[0]), "--result", "nowhere.txt"]) == 66
+    assert "tee" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_line_that_was_cut_off_is_counted_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "aic-profiling-program-0-latency.txt"
+    path.write_text(profile(20)[:-9])
+    assert main(["latency-stats", str(path)]) == 0
+    assert "left out: 1 last line cut off\n" in capsys.readouterr().out
+
+
 def test_an_empty_folder_holds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["latency-stats", str(tmp_path)]) == 66
     assert "error[no-profiles]" in capsys.readouterr().err

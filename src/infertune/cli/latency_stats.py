@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,10 +90,26 @@ def loads_of(files: Sequence[Path], keep_middle: float, result: Path | None) -> 
 
     folders = [path for path in files if path.is_dir() and (path / NAME).is_file()]
     if folders:
+        _folders_alone(folders, files, keep_middle, result)
         return [load for folder in folders for load in _run_folder(folder)]
     profiles = [(path, _profile(path, keep_middle)) for given in files for path in _inside(given)]
     _unmixed(profiles)
     return [_profiled(profiles, None if result is None else _stats(result))]
+
+
+def _folders_alone(folders: Sequence[Path], given: Sequence[Path], keep_middle: float, result: Path | None) -> None:
+    """Raises `UsageError` where something beside the run folders would be left out without a word."""
+    from infertune.core.errors import UsageError, quoted
+
+    others = [f"`{quoted(str(path))}`" for path in given if path not in folders]
+    others += ["--keep-middle"] if keep_middle < 100 else []
+    others += ["--result"] if result is not None else []
+    if others:
+        raise UsageError(
+            "usage",
+            f"`{quoted(str(folders[0]))}` is a run folder, and {others[0]} goes with profiles of qaic-runner alone",
+            hint="give run folders or profiles, not both",
+        )
 
 
 def _unmixed(profiles: Sequence[tuple[Path, Profile]]) -> None:
@@ -148,13 +164,16 @@ def garbled(path: Path, why: str) -> DataError:
     )
 
 
-def _text(path: Path) -> str:
+def _numbered(path: Path) -> str:
+    near = sorted(p.name for p in path.parent.glob("*latency*.txt")) if path.parent.is_dir() else []
+    return f"there are {', '.join(near)}" if near else "the SDK numbers them from 0 or from 1"
+
+
+def _text(path: Path, beside: Callable[[Path], str] = _numbered) -> str:
     from infertune.core.errors import NotFoundError, quoted
 
     if not path.is_file():
-        near = sorted(p.name for p in path.parent.glob("*latency*.txt")) if path.parent.is_dir() else []
-        beside = f"there are {', '.join(near)}" if near else "the SDK numbers them from 0 or from 1"
-        raise NotFoundError("profile-not-found", f"there is no file `{quoted(str(path))}`", hint=beside)
+        raise NotFoundError("profile-not-found", f"there is no file `{quoted(str(path))}`", hint=beside(path))
     if path.stat().st_size > MOST_BYTES:
         raise garbled(path, "it is larger than 1 GiB")
     return path.read_text(errors="replace")
@@ -165,7 +184,9 @@ def _stats(path: Path) -> Stats:
     from infertune.targets.qaic.profile import Garbled
 
     try:
-        return parse_stats(_text(path))
+        return parse_stats(
+            _text(path, lambda _: "what qaic-runner prints is not kept by itself: `qaic-runner .. | tee FILE`")
+        )
     except Garbled as error:
         raise garbled(path, str(error)) from None
 
@@ -268,13 +289,14 @@ def vendor_text(load: Load) -> str:
 def text(load: Load) -> str:
     """The vendor's table, then what it does not tell."""
     from infertune.core.stats import percentile_floor
+    from infertune.core.words import counted
     from infertune.report.latency import floors, shares
 
     count = sum(load.counts)
     each = " + ".join(map(str, load.counts))
     lines = [f"samples: {count}" + (f" ({each})" if len(load.counts) > 1 else "")]
     lines += [f"p{p} is shaky: it takes {percentile_floor(p)} samples" for p in floors(count)]
-    lines += [f"left out: {load.dropped} last lines that were cut off"] if load.dropped else []
+    lines += [f"left out: {counted(load.dropped, 'last line')} cut off"] if load.dropped else []
     lines.append("where the mean goes:")
     lines += [f"  {s.name:<14} {s.mean_ms:10.4f} ms {100 * s.of_whole:6.2f} %" for s in shares(load.phases)]
     known = {share.name for share in shares(load.phases)}
