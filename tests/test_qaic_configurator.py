@@ -195,6 +195,7 @@ def test_compile_only_tells_what_does_not_compile(
     argv = ["x", *words(model, "-cores", "1,2", "-batchsize", "1", "-instances", "1", "-compile-only")]
     monkeypatch.setenv(VARIABLE, "compile-failure@cores=2")
     assert run(argv) == 0
+    assert "Compiled 1 binary, 1 point failed; they are in /" in capsys.readouterr().out
     assert [(row["cores"], row["failure"].partition(":")[0]) for row in results()] == [("2", "compiler")]
     monkeypatch.setenv(VARIABLE, "compile-failure")
     assert run(argv) == 69
@@ -247,7 +248,9 @@ def test_points_that_do_not_compile_are_told_and_the_rest_is_measured(
 ) -> None:
     monkeypatch.setenv(VARIABLE, "compile-failure@cores=2")
     assert run(["x", *words(model, "-cores", "1,2", "-batchsize", "1", "-instances", "2")]) == 0
-    assert "Compilation failed for (cores=2" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Compilation failed for (cores=2" in told
+    assert "Compiled 1 binary, measured 1 point on a simulated card, 1 point failed\n" in told
     assert [r["failure"].partition(":")[0] for r in results()] == ["", "compiler"] or len(results()) == 2
 
 

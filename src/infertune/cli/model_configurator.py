@@ -148,7 +148,9 @@ def _searched(request: Request, say: Callable[[str], None], sdk: Sdk, device: De
         shop.record(shop.trials)
         if not request.retain:
             shutil.rmtree(os.path.join(request.output, "compiled_models"), ignore_errors=True)
-    if not request.compile_only:
+    if request.compile_only:
+        say(f"Compiled {_binaries(shop.compiled())}{_failed(shop)}; they are in {shop.folder}")
+    else:
         _tell(shop, rows, say)
 
 
@@ -294,6 +296,7 @@ def _write_results(path: Path, simulated: str, trials: Mapping[Point, Trial]) ->
 
 
 def _tell(shop: Workshop, rows: Sequence[Row], say: Callable[[str], None]) -> None:
+    from infertune.core.words import counted
     from infertune.targets.qaic.configurator.wording import OPTIONS, cell, result_table
 
     if shop.best() is None:
@@ -305,7 +308,20 @@ def _tell(shop: Workshop, rows: Sequence[Row], say: Callable[[str], None]) -> No
     for stream in (sys.stdout, getattr(say, "file", sys.stdout)):
         stream.write(table + "\n")
     simulated = " on a simulated card" if shop.sdk.simulated else ""
-    say(f"Compiled {shop.compiled()} binaries, measured {len(shop.trials)} points{simulated}")
+    done = sum(not _why(trial) for trial in shop.trials.values())
+    say(f"Compiled {_binaries(shop.compiled())}, measured {counted(done, 'point')}{simulated}{_failed(shop)}")
+
+
+def _binaries(count: int) -> str:
+    return "1 binary" if count == 1 else f"{count} binaries"
+
+
+def _failed(shop: Workshop) -> str:
+    """``, 2 points failed``; nothing where none did."""
+    from infertune.core.words import counted
+
+    failed = sum(bool(_why(trial)) for trial in shop.trials.values())
+    return f", {counted(failed, 'point')} failed" if failed else ""
 
 
 def _nothing(shop: Workshop, done: str) -> NothingFeasible:

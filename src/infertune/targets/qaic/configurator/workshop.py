@@ -84,7 +84,9 @@ class Workshop:
         return Artifact(key=binary_folder(point), path=path, size_bytes=0, build_s=seconds)
 
     def compiled(self) -> int:
-        return len(self.binaries)
+        """Binaries that are there; those still being compiled are none."""
+        done = [future.result() for future in self.binaries.values() if future.done()]
+        return sum(not isinstance(binary, Failed) for binary in done)
 
     # ------------------------------------------------------------ running
 
