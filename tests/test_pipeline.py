@@ -53,6 +53,7 @@ from infertune.study.question import Wanted, chosen_targets, make_setting
 from infertune.study.tuning import run
 from infertune.targets.qaic.sim.install import install
 from infertune.targets.qaic.sim.programs.faults import VARIABLE
+from infertune.targets.qaic.sim.programs.tree import ERROR, Tree
 from infertune.targets.qaic.sim.shell import SimulatedExecutor
 from infertune.testing.crew import VirtualClock, VirtualCrew
 from infertune.testing.records import a_launch, a_measurement, a_point
@@ -402,6 +403,32 @@ def test_a_twin_checks_outputs_where_the_first_card_breaks_in_a_check(
     entries = lab.run(trials=8, executor=NoChecks(SimulatedExecutor(lab.clock), device="qid0"))
     assert checks(entries) and all(fidelity.cosine > 0.99 for fidelity in checks(entries))
     assert len({x.point for x in launches(entries, "screen")}) == 8
+
+
+def test_a_study_goes_on_where_a_card_of_it_is_not_ready_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In state Error it tells neither its kind nor its size, which is no other question."""
+    lab, tree = Lab(tmp_path, monkeypatch, cards=2), Tree(tmp_path / "sdk")
+    lab.run(trials=4)
+    tree.set_status(0, ERROR)
+    entries = lab.run(trials=6)
+    assert len({x.point for x in launches(entries, "screen")}) == 6
+    assert (
+        "qid0 was left alone while searching: it is not ready (qid1 stands in for it): error"
+        in answer(entries).caveats[-1]
+    )
+    tree.set_status(1, ERROR)
+    tree.reset(0)
+    assert len({x.point for x in launches(lab.run(trials=8), "screen")}) == 8
+    tree.set_status(0, ERROR)
+    tree.reset(1)
+    entries = [e for e in lab.store.entries() if not isinstance(e.event, Calibrated)]
+    lab.store = MemoryStore()
+    for entry in entries:
+        lab.store.append(entry.event, entry.at_s)
+    with pytest.raises(BusyError, match="begun on qid0, which is not ready now: error"):
+        lab.run(trials=10)
 
 
 def test_the_second_of_two_cards_that_is_lost_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

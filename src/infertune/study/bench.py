@@ -71,13 +71,13 @@ class Bench:
             if len(made) >= GIVE_UP and self.replace(point, outcome.message) is not None:
                 made = []
 
-    def replace(self, point: Point, said: str) -> Card | None:
-        """The card that stands in from now on for the point's, which refused `GIVE_UP` times and ``said`` so; None
+    def replace(self, point: Point, said: str, what: str = f"refused {GIVE_UP} times") -> Card | None:
+        """The card that stands in from now on for the point's, ``what`` happened to that and what it ``said``; None
         where there is none to."""
         lost = self.reserve.there(point).device
         card = self.reserve.take(point)
         if card is not None:
-            leave_alone(self._journal, lost, f"it refused {GIVE_UP} times ({card.device} stands in for it): {said}")
+            leave_alone(self._journal, lost, f"it {what} ({card.device} stands in for it): {said}")
         return card
 
     def _refused(self, point: Point) -> list[Failed]:

@@ -24,6 +24,16 @@ def device_lost(device: str, refused: Sequence[Failed]) -> BusyError:
     )
 
 
+def device_unready(device: str, health: str) -> BusyError:
+    """A device that the study began with is in a state in which it cannot go on."""
+    state, _, advice = health.partition(": ")
+    return BusyError(
+        LOST,
+        f"the study was begun on {device}, which is not ready now: {state}",
+        hint=f"{advice or 'see `infertune devices`'}; then run the same command to go on",
+    )
+
+
 def last_words(lost: BusyError) -> str:
     """What a lost device said last."""
     return lost.message.partition(_LAST_WORDS)[2]

@@ -10,7 +10,7 @@ is lost.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -102,7 +102,7 @@ class Pipeline:
 
     def _searched(self) -> str:
         found = [card for space in self.loop.setting.spaces for card in cards(self.loop, space)]
-        self.lanes = [Lane(card) for card in calibrate(self.loop, self.crew, found)]
+        self.lanes = [Lane(card) for card in self._placed(calibrate(self.loop, self.crew, found))]
         self.loop.bench.reserve.spare = [lane.card for lane in self.lanes if not lane.card.first]
         self.queue = self._unfinished()
         while True:
@@ -121,6 +121,15 @@ class Pipeline:
                 self._settle_refusals()
                 return why or NOTHING_LEFT
             self.crew.wait([*self.measuring] if why else self._under_way())
+
+    def _placed(self, found: Sequence[Card]) -> Iterator[Card]:
+        """Those that work: without the ones that others stand in for."""
+        for card in found:
+            there = self.loop.bench.reserve.instead.get((card.space.target, card.space.device))
+            if there is None:
+                yield card
+            elif not card.first:
+                yield replace(card, first=card.device == there.device)
 
     # ------------------------------------------------------------ asking
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infertune.core import history
@@ -233,6 +233,35 @@ def make_setting(
         metric=named(metric),
     )
     return Setting(question=question, goal=goal, targets=targets, spaces=spaces, metric=metric)
+
+
+def going_on(setting: Setting, entries: Sequence[Entry]) -> Setting:
+    """The setting with the record's own devices where they are there and not ready now.
+
+    A card in a bad state tells neither its kind nor its size; that is no other question. Raises what `refuse_another`
+    raises for one.
+    """
+    setting = _as_recorded(setting, entries)
+    refuse_another(entries, setting)
+    return setting
+
+
+def _as_recorded(setting: Setting, entries: Sequence[Entry]) -> Setting:
+    told = {(d.target, d.name): d for d in history.question(entries).devices} if entries else {}
+    now = setting.question.devices
+    unwell = {
+        (d.target, d.name): replace(told[d.target, d.name], health=d.health)
+        for d in now
+        if d.health != "ready" and (d.target, d.name) in told and told[d.target, d.name].health == "ready"
+    }
+    if not unwell:
+        return setting
+    devices = tuple(unwell.get((d.target, d.name), d) for d in now)
+    as_then = [replace(d, health="ready") if (d.target, d.name) in unwell else d for d in devices]
+    wanted = dict(setting.question.wanted)
+    spaces = make_spaces(setting.question.model, as_then, setting.targets, setting.goal, wanted)
+    question = replace(setting.question, devices=devices, spaces=tuple(map(space_fact, spaces)))
+    return replace(setting, question=question, spaces=spaces)
 
 
 def ask(journal: Journal, setting: Setting) -> None:

@@ -35,10 +35,11 @@ from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
 from infertune.study.metric import Metric
 from infertune.study.pipeline import Staff, search
-from infertune.study.question import Setting, ask, chosen_targets, described, make_setting, refuse_another
+from infertune.study.question import Setting, ask, chosen_targets, described, going_on, make_setting
 from infertune.study.racing import Raced, race
 from infertune.study.steadiness import PATIENCE_S, PATIENCE_SHARE, foreign_cpu, wait_until_usable
 from infertune.study.study import Study
+from infertune.study.twins import stand_in
 from infertune.study.warm import warm_points, warmed
 
 _log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ def run(
     `UsageError` (``another-question``) if the record asks another one, `BusyError` (``machine-busy``) when they stay.
     """
     journal = Journal(store, clock, listeners)
-    refuse_another(journal.entries, setting)
+    setting = going_on(setting, journal.entries)
     asks_no_more = _asks_no_more(journal.entries, budget_s, max_trials)
     searches_no_more = _asks_no_more(_until_decided(journal.entries), budget_s, max_trials)
     only_ablation = ablate and asks_no_more and ablating.is_all_that_is_left(journal.entries)
@@ -192,8 +193,9 @@ def _ablated(loop: Loop, budget_s: float, closed: Closed) -> Closed:
 
 @contextmanager
 def _closed_by_a_loss(loop: Loop) -> Iterator[None]:
-    """The record of a study that loses its device says so, and what was left untried."""
+    """The record of a study that loses its device, or that has lost it, says so, and what was left untried."""
     try:
+        stand_in(loop)
         yield
     except BusyError as lost:
         if lost.id == "device-lost":

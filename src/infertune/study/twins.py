@@ -15,6 +15,7 @@ from infertune.core.seams import Crew
 from infertune.core.space import Point, Space
 from infertune.study.cards import Card, leave_alone
 from infertune.study.loop import Loop
+from infertune.study.lost import device_unready
 from infertune.study.question import alike
 
 LAUNCHES = 3
@@ -33,12 +34,26 @@ def cards(loop: Loop, space: Space) -> list[Card]:
     return [Card(space, first.name, first=True), *(Card(space, twin.name, first=False) for twin in twins)]
 
 
+def stand_in(loop: Loop) -> None:
+    """Have the twins that the record knows at hand, and one of them in the place of each device that is not ready.
+
+    Raises `BusyError` (``device-lost``) where there is none to.
+    """
+    told, reserve = _told(loop), loop.bench.reserve
+    for space in loop.setting.spaces:
+        known = [card for card in cards(loop, space) if not card.first and card.device in told]
+        reserve.spare += [replace(card, factor=told[card.device]) for card in known]
+        health = loop.setting.device(space.target, space.device).health
+        if health != "ready" and loop.bench.replace(_common_point(space), health, "is not ready") is None:
+            raise device_unready(space.device, health)
+
+
 def calibrate(loop: Loop, crew: Crew, found: Sequence[Card]) -> list[Card]:
     """The cards that may measure: first ones, and twins whose factor the record tells or that get one now."""
     told = _told(loop)
     for first in (card for card in found if card.first):
         group = [c for c in found if c.space is first.space and (c.first or c.device not in told)]
-        if len(group) > 1:
+        if len(group) > 1 and not loop.bench.reserve.instead.get((first.space.target, first.space.device)):
             _compare(loop, crew, first, group)
     told = _told(loop)
     return [replace(card, factor=told.get(card.device, 1.0)) for card in found if card.first or card.device in told]
