@@ -243,6 +243,22 @@ def test_infertune_s_own_search_is_the_default_and_takes_fewer_points(
     assert log.results[0].objective == pytest.approx(best, abs=0.01)
 
 
+def test_a_command_with_a_mistake_leaves_what_an_earlier_one_wrote(model: Path) -> None:
+    argv = ["x", *words(model, "-cores", "1", "-batchsize", "1", "-instances", "1")]
+    assert run([*argv, "-retain-binaries"]) == 0
+    kept, binaries = results(), sorted(Path("model_configurator_output/compiled_models").iterdir())
+    assert kept and binaries
+    assert run([*argv[:-1], "99"]) != 0
+    assert run([*words_of_configs(argv), "-load-configs", "nowhere.csv"]) != 0
+    assert results() == kept
+    assert sorted(Path("model_configurator_output/compiled_models").iterdir()) == binaries
+
+
+def words_of_configs(argv: list[str]) -> list[str]:
+    """The same command without its lists."""
+    return argv[: argv.index("-cores")]
+
+
 def test_points_that_do_not_compile_are_told_and_the_rest_is_measured(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,9 +140,12 @@ def _searched(request: Request, say: Callable[[str], None], sdk: Sdk, device: De
     space = rebatched(find_target("qaic").space(model, device, goal))
     record = partial(_write_results, Path(request.output) / "results.csv", "yes" if device.simulated else "no")
     shop = _shop(request, say, sdk, model, space, search, shell, record)
+    work = _work(
+        request, shop, search
+    )  # from here on nothing is wrong with the command: what an earlier one left may go
     shop.record(shop.trials)
     try:
-        rows = _rows(request, shop, search)
+        rows = work()
     finally:
         shop.close()
         shop.record(shop.trials)
@@ -223,26 +226,23 @@ def _batches(values: Sequence[object]) -> list[int]:
     return sorted({value for value in values if isinstance(value, int)})
 
 
-def _rows(request: Request, shop: Workshop, search: Search | None) -> Sequence[Row]:
+def _work(request: Request, shop: Workshop, search: Search | None) -> Callable[[], Sequence[Row]]:
+    """What there is to do, listed and checked; nothing of it done."""
     from infertune.targets.qaic.configurator.searches import brute_force, effort_for, own_search, vendor_search
 
     if search is None:
         points = _configs(request, shop)
-        if request.compile_only:
-            _compile(shop, points)
-            return ()
-        return brute_force(shop, points)
+        return partial(_compile if request.compile_only else brute_force, shop, points)
     shop.say("Running optimized search")
     if request.compile_only:
-        _compile(shop, shop.space.seeds)
-        return ()
+        return partial(_compile, shop, shop.space.seeds)
     if request.search == "vendor":
-        return vendor_search(shop, search)
-    return own_search(shop, effort_for(shop.goal), search.evaluations * len(search.starts))
+        return partial(vendor_search, shop, search)
+    return partial(own_search, shop, effort_for(shop.goal), search.evaluations * len(search.starts))
 
 
-def _compile(shop: Workshop, points: Sequence[Point]) -> None:
-    """Raises `NothingFeasible` when none compiles."""
+def _compile(shop: Workshop, points: Sequence[Point]) -> Sequence[Row]:
+    """No rows. Raises `NothingFeasible` when none compiles."""
     from infertune.core.records import Failed
 
     for point, future in zip(points, shop.submit(points), strict=True):
@@ -251,6 +251,7 @@ def _compile(shop: Workshop, points: Sequence[Point]) -> None:
             shop.run(point, compiled)
     if len(shop.trials) == len(set(points)):
         raise _nothing(shop, "compiled")
+    return ()
 
 
 def _configs(request: Request, shop: Workshop) -> Sequence[Point]:
