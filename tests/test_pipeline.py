@@ -369,6 +369,26 @@ def test_a_lost_twin_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert left in " ".join(plain_text(entries).split())
 
 
+class Sluggish:
+    """An executor on which each launch takes half a minute."""
+
+    def __init__(self, inner: Executor, clock: VirtualClock) -> None:
+        self._inner, self._clock = inner, clock
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        if isinstance(job, MeasureJob):
+            self._clock.sleep(min(30.0, timeout_s))
+        return self._inner.run(target, job, timeout_s=timeout_s)
+
+
+def test_comparing_twins_leaves_the_time_to_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(tmp_path, monkeypatch, cards=2)
+    entries = lab.run(budget_s=400.0, trials=4, executor=Sluggish(SimulatedExecutor(lab.clock), lab.clock))
+    (told,) = [e.event for e in entries if isinstance(e.event, Calibrated)]
+    assert len(told.rates) == len(told.like_rates) == 1
+    assert launches(entries, "screen")
+
+
 def test_a_twin_stands_in_for_a_first_card_that_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three runs calibrate it. What it measured until then and what the twin does are compared by the factor."""
     monkeypatch.setenv(VARIABLE, "card-error@qid=0,after=7")

@@ -19,7 +19,9 @@ from infertune.study.lost import device_unready
 from infertune.study.question import alike
 
 LAUNCHES = 3
-"""Of the same point on every card, one after another on each and side by side on all."""
+"""Of the same point on every card, one after another on each and side by side on all, ..."""
+SHARE = 0.1
+"""... and fewer where they would take more than this part of the budget: they are there to save time."""
 
 
 def cards(loop: Loop, space: Space) -> list[Card]:
@@ -77,8 +79,10 @@ def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None
             leave_alone(loop.journal, card.device, f"the point to compare it with {first.device} cannot be built")
         return
     rates: dict[str, list[float]] = {card.device: [] for card in group}
-    for _ in range(LAUNCHES):
+    began, made = loop.journal.elapsed_s, 0
+    while made < LAUNCHES and _worth_another(loop, began, made, rates[first.device]):
         loop.on_phase("calibrate", loop.named(point))
+        made += 1
         for device, rate in _rates(loop, crew, point, artifact, group).items():
             rates[device].append(rate)
     for card in twins:
@@ -86,6 +90,14 @@ def _compare(loop: Loop, crew: Crew, first: Card, group: Sequence[Card]) -> None
             _keep(loop, point, first, card, rates)
         else:
             leave_alone(loop.journal, card.device, f"it could not be compared with {first.device}")
+
+
+def _worth_another(loop: Loop, began_s: float, made: int, rates: Sequence[float]) -> bool:
+    """Whether one launch more on every card is within `SHARE`; none where the first card gave no figure."""
+    if not made:
+        return True
+    took_s = loop.journal.elapsed_s - began_s
+    return bool(rates) and took_s * (made + 1) / made <= SHARE * loop.budget_s
 
 
 def _rates(loop: Loop, crew: Crew, point: Point, artifact: Artifact, group: Sequence[Card]) -> dict[str, float]:
