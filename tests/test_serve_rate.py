@@ -66,6 +66,8 @@ def test_the_closing_line_says_whether_the_limits_were_kept() -> None:
     assert closing(goal, [(9.0, runs[broken]), (8.0, runs[kept])]) == "three launches kept the limits"
     failed = closing(goal, [(9.0, runs[broken]), (8.0, runs[broken][:1])])
     assert failed == "2 rates tried, none kept the limits in three launches"
+    assert closing(goal, [(9.0, runs[kept][:1])], stopped=True) == "interrupted", "it might have been kept"
+    assert closing(goal, [(9.0, runs[kept])], stopped=True) == "three launches kept the limits"
 
 
 def test_max_rate_is_tuned_for_and_the_winner_served(tmp_path: Path, model: Path) -> None:

@@ -229,7 +229,8 @@ def serve_rate(
         except NothingFeasible as error:
             journal.append(Closed(status="nothing_feasible", why=error.message))
             raise
-        journal.append(Closed(status="interrupted" if stop() else "ok", why=closing(goal, tries)))
+        why = closing(goal, tries, stopped=stop())
+        journal.append(Closed(status="interrupted" if stop() else "ok", why=why))
     return _served(serving, found, tries, Study.open(out))
 
 
@@ -252,10 +253,12 @@ def _all_kept(goal: Goal, runs: Sequence[Launch]) -> bool:
     return len(runs) == CONFIRMATIONS and all(_kept(goal, run) for run in runs)
 
 
-def closing(goal: Goal, tries: Sequence[_Try]) -> str:
+def closing(goal: Goal, tries: Sequence[_Try], *, stopped: bool = False) -> str:
     """What the launches at fixed rates came to, in words."""
     if tries and _all_kept(goal, tries[-1][1]):
         return "three launches kept the limits"
+    if stopped:
+        return "interrupted"
     return f"{counted(len(tries), 'rate')} tried, none kept the limits in three launches"
 
 
