@@ -116,6 +116,8 @@ def test_errors_show_what_to_write(text: str, hint: str) -> None:
     [
         ("max throughput, fidelity > 1.5", "fidelity > 1.5"),
         ("max throughput, p99 < 20 ms, p99 > 30 ms", "p99 > 30 ms"),
+        ("max throughput, p99 < 0 ms", "p99 < 0 ms"),
+        ("pareto throughput, p99 at 0 ms and 30 ms", "p99 < 0 ms"),
         ("max throughput, p50 > 30 ms, p99 < 20 ms", "p50 > 30 ms"),
         ("max throughput, batch >= 8, batch <= 4", "batch <= 4"),
         ("pareto throughput, p99 at 5 ms and 30 ms, p99 > 10 ms", "p99 < 5 ms"),

@@ -360,6 +360,10 @@ def parse_goal(text: str) -> Goal:
 
 
 def _refuse_impossible(limits: Sequence[Limit]) -> None:
+    for limit in limits:
+        if limit.below and limit.bound <= 0:
+            what = f"nothing can keep `{quoted(limit.text)}`: every figure is above 0"
+            raise UsageError("goal-impossible", what, hint="write `p99 < 20 ms`, or leave it out")
     for low in (limit for limit in limits if not limit.below):
         name = quoted(low.text)
         if low.metric == "fidelity" and low.bound > 1.0:
