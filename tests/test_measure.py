@@ -9,12 +9,13 @@ import pytest
 
 from commands import argv, environment
 from infertune.core import history
-from infertune.core.errors import UsageError
+from infertune.core.errors import DataError, NotFoundError, UsageError
 from infertune.core.load import Load
 from infertune.core.records import Closed, Entry, Launch, Plan
 from infertune.edge.scratch import is_scratch
 from infertune.study.measure import measure
 from infertune.study.study import Study
+from infertune.study.tuning import tune
 from small_models import write_classifier
 
 QUICK = Plan(warmup_s=0.01, min_time_s=0.01, min_count=5, cap_s=1.0)
@@ -61,6 +62,16 @@ def test_what_is_stopped_does_not_say_that_every_point_was_measured(tmp_path: Pa
     )
     assert history.closed(study.entries) == Closed(status="interrupted", why="interrupted")
     assert "interrupted" in study.answer.caveats
+
+
+@pytest.mark.parametrize("name", ["nowhere.onnx", "text.onnx", "empty.onnx", "."])
+def test_what_is_no_model_gets_no_run_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "text.onnx").write_text("hello")
+    (tmp_path / "empty.onnx").touch()
+    for work in (measured, lambda model, out: tune(model, out=out, targets=["null"])):
+        with pytest.raises((DataError, NotFoundError)):
+            work(tmp_path / name, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,15 @@ from infertune.measure.race import block_order
 from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
 from infertune.study.journal import Journal, Listener
-from infertune.study.question import another_question, ask, chosen_targets, described, drivable, make_setting
+from infertune.study.question import (
+    another_question,
+    ask,
+    check_model,
+    chosen_targets,
+    described,
+    drivable,
+    make_setting,
+)
 from infertune.study.study import Study
 
 PLAN = Plan(warmup_s=0.3, min_time_s=2.0, min_count=50, cap_s=10.0)
@@ -76,6 +84,7 @@ def measure(
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
     chosen = chosen_targets(targets, plan.load)
     drivable(chosen, plan.load)
+    check_model(str(model))
     with ExitStack() as stack:
         store = stack.enter_context(open_store(Path(out)))
         setting = make_setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from infertune.core.space import Space, Value
 from infertune.edge.clock import wall_clock
 from infertune.edge.files import file_digest
 from infertune.edge.host import host_facts
+from infertune.prepare import sniff
 from infertune.study.journal import Journal
 from infertune.study.metric import Metric, named
 from infertune.targets import discover, find_target, missing
@@ -64,6 +66,12 @@ class Setting:
 def absolute(path: str | os.PathLike[str] | None) -> str | None:
     """Workers have a working folder of their own, and a record is read from anywhere."""
     return None if path is None else os.path.abspath(path)
+
+
+def check_model(path: str) -> None:
+    """Raise what `described` would of a file that is none or no model, before a run folder is made for it."""
+    with contextlib.suppress(OSError):
+        sniff.check_file(path)
 
 
 def described(

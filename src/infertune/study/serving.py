@@ -26,7 +26,7 @@ from infertune.store.sqlite import open_store
 from infertune.study.bench import Bench
 from infertune.study.journal import Journal, Listener
 from infertune.study.measure import expand
-from infertune.study.question import Setting, ask, chosen_targets, described, make_setting
+from infertune.study.question import Setting, ask, check_model, chosen_targets, described, make_setting
 from infertune.study.study import Study
 
 CONFIRMATIONS = 3
@@ -198,6 +198,7 @@ def serve_rate(
     goal = parse_goal(f"max rate, {limit}")
     load = replace(load_for(goal), arrivals=arrivals, seed=seed)
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
+    check_model(asked.model)
     with ExitStack() as stack:
         store = stack.enter_context(open_store(Path(out)))
         targets = chosen_targets([asked.target] if asked.target else None, load)

@@ -35,7 +35,7 @@ from infertune.study.journal import Journal, Listener
 from infertune.study.loop import Loop, OnPhase
 from infertune.study.metric import Metric
 from infertune.study.pipeline import Staff, search
-from infertune.study.question import Setting, ask, chosen_targets, described, going_on, make_setting
+from infertune.study.question import Setting, ask, check_model, chosen_targets, described, going_on, make_setting
 from infertune.study.racing import Raced, race
 from infertune.study.steadiness import PATIENCE_S, PATIENCE_SHARE, foreign_cpu, wait_until_usable
 from infertune.study.study import Study
@@ -80,6 +80,7 @@ def tune(
     wanted_goal, budget_s = parse_goal(goal), some_time(budget)
     find_strategy(strategy)  # an unknown name must not become part of a record
     clock, executor = MonotonicClock(), LocalExecutor(LocalShell())
+    check_model(str(model))
     with ExitStack() as stack:
         store = stack.enter_context(open_store(Path(out)))
         on_phase("prepare", str(model))
