@@ -218,3 +218,10 @@ def test_help_names_what_an_option_takes(name: str, capsys: pytest.CaptureFixtur
     assert app.main([name, "--help"]) == 0
     options = capsys.readouterr().out.partition("Options:")[2]
     assert re.findall(r"--[\w-]+ <[^|>]*>", options) == []
+
+
+@pytest.mark.parametrize("window", ["1e300", "inf", "nan", "-1"])
+@pytest.mark.parametrize("words", [["measure"], ["serve-rate", "--limit", "p99 < 1 s"], ["verify"]])
+def test_a_window_is_a_time_that_can_pass(words: list[str], window: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([*words, "nowhere", "--window", window]) == 2
+    assert "'--window': it should be" in capsys.readouterr().err

@@ -69,7 +69,9 @@ def misuse(error: typer.TyperException, command: str) -> UsageError:
     """A usage error of the command line parser, with the nearest option where one is close."""
     hint = f"`{command} --help` shows what it takes"
     if not hasattr(error, "possibilities"):
-        message = error.format_message().rstrip(".").replace("Value error, ", "")
+        message = (
+            error.format_message().rstrip(".").replace("Value error, ", "").replace("Input should be", "it should be")
+        )
         return UsageError("usage", message[:1].lower() + message[1:], hint=hint)
     option = getattr(error, "option_name", "")
     near = nearest(option, error.possibilities or ())

@@ -22,7 +22,7 @@ def command(
     shape: Shapes = None,
     launches: Annotated[int, typer.Option(metavar="NUMBER", help="Fresh processes per point.", min=1)] = 3,
     window: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Seconds that each launch measures.", min=0.05)
+        float, typer.Option(metavar="SECONDS", help="Seconds that each launch measures.", min=0.05, max=3600)
     ] = 2.0,
     arrivals: Annotated[
         str,

@@ -26,7 +26,8 @@ def command(
     shape: Shapes = None,
     arrivals: Annotated[str, typer.Option(metavar="HOW", help="poisson (at random) or constant (evenly).")] = "poisson",
     window: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Seconds that each rate is tried for, at least.", min=0.05)
+        float,
+        typer.Option(metavar="SECONDS", help="Seconds that each rate is tried for, at least.", min=0.05, max=3600),
     ] = 3.0,
     inputs: Inputs = None,
     batch_symbol: BatchSymbol = None,

@@ -39,7 +39,7 @@ def command(
         ),
     ] = 6,
     window: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Seconds that each launch measures.", min=0.05)
+        float, typer.Option(metavar="SECONDS", help="Seconds that each launch measures.", min=0.05, max=3600)
     ] = 2.0,
     before: Annotated[
         Path | None,
