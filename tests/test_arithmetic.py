@@ -368,3 +368,33 @@ def test_damaged_models_never_surprise(tmp_path_factory: pytest.TempPathFactory,
         found = summarise(str(path), {})
         bound = summarise(str(path), {s.name: 3 for s in found.symbols if not s.is_batch})
         assert flips or bound.arithmetic is not None
+
+
+def test_an_lstm_of_eight_bits_counts_as_one_of_floats_and_tells_its_last_state() -> None:
+    """As ONNX Runtime's dynamic quantisation writes it: weights are (directions, size, gates)."""
+    quantised = helper.make_node(
+        "DynamicQuantizeLSTM",
+        ["x", "w", "r", "", "", "", "", "", "ws", "wz", "rs", "rz"],
+        ["y", "last"],
+        hidden_size=8,
+        domain="com.microsoft",
+    )
+    head = helper.make_node("MatMul", ["last", "head"], ["z"])
+    stored = [tiny.weight("w", 1, 4, 32, kind=np.int8), tiny.weight("r", 1, 8, 32, kind=np.int8)]
+    stored += [tiny.weight("head", 8, 3), *(tiny.constant(name, 0.1, kind=np.float32) for name in ("ws", "rs"))]
+    stored += [tiny.constant(name, 0, kind=np.int8) for name in ("wz", "rz")]
+    ports = [tiny.value("x", (5, 1, 4))], [tiny.value("z", (1, 1, 3))]
+    made = tiny.model([quantised, head], *ports, stored, domains={"com.microsoft": 1})
+    found = counted(made, {"x": (5, 1, 4)})
+    assert found.macs == 5 * (4 * 32 + 8 * 32) + 8 * 3 and not found.lost_at
+
+
+def test_what_scales_features_keeps_their_shape() -> None:
+    steps = [
+        helper.make_node("Scaler", ["x"], ["s"], domain="ai.onnx.ml", offset=[0.0] * 4, scale=[1.0] * 4),
+        helper.make_node("MatMul", ["s", "w"], ["y"]),
+    ]
+    made = tiny.model(
+        steps, [tiny.value("x", (1, 4))], [tiny.value("y", (1, 3))], [tiny.weight("w", 4, 3)], domains={"ai.onnx.ml": 1}
+    )
+    assert counted(made, {"x": (1, 4)}).macs == 12

@@ -258,5 +258,5 @@ _RULES: dict[str, tuple[str, _Rule]] = {
     "QAttention": (ATTENTION, _attention_with_projection),
     "MultiHeadAttention": (ATTENTION, _multi_head),
     "GroupQueryAttention": (ATTENTION, _group_query),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), (RECURRENT, _recurrent)),
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"), (RECURRENT, _recurrent)),
 }

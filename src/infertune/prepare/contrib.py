@@ -1,4 +1,5 @@
-"""Output shapes of operators that ONNX Runtime adds to ONNX (domain com.microsoft), from their documentation.
+"""Output shapes of operators that ONNX Runtime adds to ONNX (domain com.microsoft), from their documentation, and of
+those of ai.onnx.ml that keep a shape.
 
 Source: onnxruntime docs/ContribOperators.md. Only the first output is given, and the fourth of the skip
 normalisations; the others (masks, present keys and values) feed no arithmetic.
@@ -14,6 +15,7 @@ Known = Sequence[Dims | None]
 Attributes = Mapping[str, Any]
 
 EQUIVALENT = {
+    "DynamicQuantizeLSTM": "LSTM",
     "FusedConv": "Conv",
     "FusedGemm": "Gemm",
     "FusedMatMulActivation": "MatMul",
@@ -128,6 +130,7 @@ _SAME = (
     "QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax", "QuantizeLinear", "QuickGelu", "RotaryEmbedding",
     "SimplifiedLayerNormalization", "SkipGroupNorm", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
     "GroupNormalization", "MeanVarianceNormalization", "Affine", "ParametricSoftplus", "ScaledTanh", "ImageScaler",
+    "Binarizer", "Imputer", "Normalizer", "Scaler",
 )  # fmt: skip
 
 _RULES: dict[str, Callable[[Attributes, Known], Dims]] = {

@@ -141,6 +141,8 @@ class _Tracer:
         del node.attribute[:]
         node.attribute.extend(kept)
         known = {name: fact for name, fact in zip(node.input, step.inputs, strict=False) if fact is not None}
+        if op_type != step.node.op_type:
+            known = {name: _widened(fact, step.input(0).data_type) for name, fact in known.items()}
         try:
             found = shape_inference.infer_node_outputs(
                 schema,
@@ -157,6 +159,12 @@ class _Tracer:
 # what pybind11 makes of the exceptions of C++; a rule may throw any on a node that it does not expect
 _FROM_CPP = (RuntimeError, ValueError, IndexError, OverflowError, MemoryError)
 _FLOATS = frozenset((1, 10, 11, 16))
+_EIGHT_BITS = frozenset((2, 3))
+
+
+def _widened(fact: Fact, data_type: int) -> Fact:
+    """Weights of eight bits as the input beside them: the rule of the operator without quantisation takes no others."""
+    return replace(fact, data_type=data_type, value=None) if fact.data_type in _EIGHT_BITS else fact
 
 
 def _runtime_type(step: Step) -> int:
