@@ -260,6 +260,14 @@ def test_which_outputs_are_labels(tmp_path: Path) -> None:
     assert model.labels == {"small", "named", "mask", "places"}
 
 
+def test_a_second_batch_and_the_channels_are_suggested_as_such(tmp_path: Path) -> None:
+    """CLIP, as Optimum exports it: as many pictures as texts, or any other number."""
+    made = two_inputs(("text_batch_size", 16), ("batch_size", "num_channels", "height", "width"))
+    hint = refused(tiny.save(made, tmp_path / "m.onnx")).hint
+    sizes = "--shape num_channels=3 --shape height=224 --shape width=224"
+    assert hint.endswith((f"--shape batch_size=1 {sizes}", f"--shape text_batch_size=1 {sizes}"))
+
+
 def two_inputs(first: tiny.Dims, second: tiny.Dims) -> onnx.ModelProto:
     nodes = [helper.make_node("Relu", ["a"], ["y"]), helper.make_node("Relu", ["b"], ["z"])]
     ports = [tiny.value("a", first), tiny.value("b", second)]

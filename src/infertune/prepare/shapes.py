@@ -106,12 +106,14 @@ def option(assignment: str) -> str:
 
 SIDE = 224
 LENGTH = 128
+_USUAL = {"graph|batch": 1, "channel": 3}
 
 
 def _likely(symbol: str, naming: Naming) -> int:
-    """A usual size: of a side of an image, by its name or its place, of a graph, or else of a sequence."""
-    if re.search("graph", symbol, re.IGNORECASE):
-        return 1
+    """A usual size, by the symbol's name or, of a side of an image, by its place; or else of a sequence."""
+    for words, size in _USUAL.items():
+        if re.search(words, symbol, re.IGNORECASE):
+            return size
     named = re.search(r"height|width|^[hw]$", symbol, re.IGNORECASE)
     return SIDE if named or any(symbol in _sides(dims) for dims in naming.inputs) else LENGTH
 
