@@ -176,7 +176,7 @@ def test_a_clear_leader_is_not_run_for_ever(tmp_path: Path, monkeypatch: pytest.
     shop = shop_where(monkeypatch, tmp_path, VirtualCrew(clock, 4), lambda *asked: 1.0, measured)
     own_search(shop, points_of(16), 999)
     runs = sorted(len(trial.launches) for trial in shop.trials.values())
-    assert runs[-2:] == [RUNS_TO_LEAD, RUNS_TO_LEAD] and sum(runs) < 16 + THROUGHPUT.last_runs
+    assert runs[-2:] == [RUNS_TO_LEAD, RUNS_TO_LEAD] and sum(runs) == 16 + 2 * (RUNS_TO_LEAD - 1)
 
 
 def test_leaders_are_run_again_while_the_card_would_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,14 +235,14 @@ def around(centre: float, count: int) -> list[float]:
 
 def test_a_third_point_with_few_runs_keeps_the_race_open_though_leader_and_rival_are_settled() -> None:
     scores = {EIGHT: around(0.0, 40), NINE: around(-0.012, 38), TEN: around(-0.0125, 2)}
-    assert TEN in _unsettled(scores)
-    assert _unsettled({point: scores[point] for point in (EIGHT, NINE)}) == []
+    assert TEN in _unsettled(scores, 4)
+    assert _unsettled(scores, 2) == []
 
 
 def test_the_last_runs_end_once_nothing_is_expected_of_any_rival() -> None:
-    assert _unsettled({EIGHT: around(0.0, 24), NINE: around(-0.1, 26), TEN: around(-0.12, 4)}) == []
+    assert _unsettled({EIGHT: around(0.0, 24), NINE: around(-0.1, 26), TEN: around(-0.12, 4)}, 4) == []
 
 
 def test_a_lone_leader_is_run_several_times() -> None:
-    assert _unsettled({EIGHT: [0.0] * (RUNS_TO_LEAD - 1)}) == [EIGHT]
-    assert _unsettled({EIGHT: [0.0] * RUNS_TO_LEAD}) == []
+    assert _unsettled({EIGHT: [0.0] * (RUNS_TO_LEAD - 1)}, 4) == [EIGHT]
+    assert _unsettled({EIGHT: [0.0] * RUNS_TO_LEAD}, 4) == []

@@ -29,8 +29,6 @@ RUNS_TO_LEAD = 3
 """Runs that a leader gets while the card would wait for the compiler, and at least before the search ends."""
 POINTS_PER_LEADER = 4
 """One in so many points counts as a leader."""
-RIVALS = 4
-"""Leaders among which the last runs choose: with few runs each the truly best is often third."""
 WORTH = math.log(1.002)
 """The last runs, which choose between the leaders, end once no more than this is expected to be gained."""
 _FAR = 1e-9
@@ -41,21 +39,22 @@ class Effort:
     """What infertune's own search spends at most.
 
     ``points``: as many as it tries. ``ahead``: those compiled or waiting at a time. ``runs``: of each point, as soon as
-    its binary is done. ``last_runs``: after the search, for choosing between its leaders.
+    its binary is done. ``last_runs``: after the search, for choosing between its leaders, so many as ``leaders``.
     """
 
     points: int
     ahead: int
     runs: int
     last_runs: int
+    leaders: int
 
 
-THROUGHPUT = Effort(points=32, ahead=10, runs=1, last_runs=8)
+THROUGHPUT = Effort(points=32, ahead=10, runs=1, last_runs=8, leaders=2)
 """Points: a fifth of the 160 that the vendor's search tried in its published run of BERT-base, whose card was mostly
 idle."""
-LATENCY = Effort(points=25, ahead=3, runs=3, last_runs=24)
+LATENCY = Effort(points=25, ahead=3, runs=3, last_runs=24, leaders=4)
 """Fewer points than the 28 of the vendor's published run. They differ by less than a run's noise, so seconds of the
-card are spent on more runs, and fewer points are chosen before the results of others."""
+card are spent on more runs, and fewer points are chosen before the results of others. Often the best is third."""
 
 
 WHOLE = Rule(
@@ -210,7 +209,7 @@ def own_search(shop: Workshop, effort: Effort, asked: int) -> tuple[Row, ...]:
             _run_done(shop, waiting, effort.runs)
     tried = tuple(map(_run_alone, shop.trials.values()))
     cut = asked < effort.points and asked <= len(tried) and bool(propose((shop.space,), tried, shop.goal, 1, 0))
-    _race(shop, effort.last_runs)
+    _race(shop, effort)
     best = shop.best()
     if best is None:
         return ()
@@ -239,20 +238,20 @@ def _ahead(shop: Workshop, effort: Effort, limit: int) -> int:
     return max(2, min(needed + SPARE, shop.threads + SPARE, limit // BLIND, effort.ahead))
 
 
-def _race(shop: Workshop, most: int) -> None:
+def _race(shop: Workshop, effort: Effort) -> None:
     """Run the leaders again until it is settled between them, whoever they are by then: the highest of many single
     runs is usually a lucky one, falls back, and makes room for the next.
     """
-    for _ in range(most):
-        unsettled = _unsettled(_scores(shop))
-        if not unsettled or not _ran_again(shop, unsettled, most):
+    for _ in range(effort.last_runs):
+        unsettled = _unsettled(_scores(shop), effort.leaders)
+        if not unsettled or not _ran_again(shop, unsettled, effort.last_runs):
             return
 
 
-def _unsettled(scores: Mapping[Point, Sequence[float]]) -> list[Point]:
-    """The leaders, while more than `WORTH` is expected from one of them; else the first two until both were run
+def _unsettled(scores: Mapping[Point, Sequence[float]], count: int) -> list[Point]:
+    """So many leaders, while more than `WORTH` is expected from one of them; else the first two until both were run
     `RUNS_TO_LEAD` times. What the changes of a point have in common is drift."""
-    leaders = race.ranked(scores)[:RIVALS]
+    leaders = race.ranked(scores)[:count]
     spread = race.spread([after - before] for found in scores.values() for before, after in pairwise(found))
     if race.expected_loss(leaders, scores, spread) > WORTH:
         return leaders
