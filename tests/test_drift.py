@@ -289,6 +289,8 @@ def test_one_launch_promises_no_interval(tmp_path: Path) -> None:
 def test_changes_of_the_device() -> None:
     now = replace(a_device(), units=4, versions=facts(openvino="2.0"))
     assert drift.device_changes(a_device(), now) == ("CPUs: 2 then, 4 now", "openvino: 1.0 then, 2.0 now")
+    card = replace(now, name="qid0")
+    assert drift.device_changes(a_device(), card)[0] == "compute units: 2 then, 4 now"
 
 
 def test_changes_of_the_host_that_matter() -> None:

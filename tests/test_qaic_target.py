@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -265,6 +267,37 @@ def test_the_bundle_holds_the_exact_commands(model: Model, artifact: str, tmp_pa
     assert config["commands"]["run"][1:5] == ["--test-data", "./program", "-d", "0"]
     assert "-aic-num-cores=2" in (tmp_path / "compile.sh").read_text()
     assert config["files"] == ["program/programqpc.bin"]
+
+
+def bundled(model: Model, artifact: str, folder: Path) -> Path:
+    """The program that runs a bundle, the promise that every bundle holds beside it."""
+    QAIC.export(ExportJob(model=model, point=point_of(model), artifact=artifact, into=str(folder)))
+    config = json.loads((folder / "config.json").read_text())
+    promise = {"expected": {"throughput_per_s": {"value": 100.0}}}
+    (folder / "config.json").write_text(json.dumps({**config, **promise}))
+    return folder / "run.py"
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [("busy", "Device busy"), ("truncated-output", "no whole result; the runner ended with exit code 0")],
+)
+def test_a_bundle_that_cannot_run_says_what_the_runner_said(
+    model: Model, artifact: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, says: str
+) -> None:
+    program = bundled(model, artifact, tmp_path)
+    monkeypatch.setenv(VARIABLE, fault)
+    done = subprocess.run([sys.executable, program, "1"], check=False, capture_output=True, text=True)
+    assert done.returncode == 1 and says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bundle_whose_runner_is_elsewhere_names_its_path(model: Model, artifact: str, tmp_path: Path) -> None:
+    program = bundled(model, artifact, tmp_path)
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace("exec/qaic-runner", "nowhere/qaic-runner"))
+    done = subprocess.run([sys.executable, program, "1"], check=False, capture_output=True, text=True)
+    assert done.returncode == 1 and "nowhere/qaic-runner cannot be started: No such file" in done.stderr
 
 
 class Ending:

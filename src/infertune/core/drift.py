@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from infertune.core import audit, history, stats
+from infertune.core import audit, history, stats, words
 from infertune.core.records import Device, Interval, Launch, Measurement, Named
 from infertune.core.space import Point
 from infertune.core.verdict import ENOUGH
@@ -92,10 +92,10 @@ def kept(ratio: Interval, tolerance: float) -> bool:
 
 
 def device_changes(then: Device, now: Device) -> tuple[str, ...]:
-    """Device, CPUs and versions that differ."""
+    """Device, its size and versions that differ."""
     pairs = {
         "device": (then.title, now.title),
-        "CPUs": (str(then.units), str(now.units)),
+        words.units(now): (str(then.units), str(now.units)),
         **{name: (value, dict(now.versions).get(name, "none")) for name, value in then.versions},
     }
     return _told(pairs)

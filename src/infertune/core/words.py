@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from infertune.core.goal import Goal, told_in
-from infertune.core.records import Interval, KnobFact, SpaceFact
+from infertune.core.records import Device, Interval, KnobFact, SpaceFact
 from infertune.core.space import AUTO, Point
 from infertune.core.stats import percentile_floor
 
@@ -64,6 +64,11 @@ def too_few(percent: float | None, requests: int) -> str:
     """``84 of 662`` requests, where a percentile takes more than there are; else empty."""
     floor = 0 if percent is None else percentile_floor(percent)
     return f"{requests} of {floor}" if requests < floor else ""
+
+
+def units(device: Device) -> str:
+    """What a device counts: the host its CPUs, a card its compute units."""
+    return "CPUs" if device.name == "cpu" else "compute units"
 
 
 def seconds(amount: float) -> str:

@@ -178,7 +178,7 @@ Setting: {spoken}
 
 Expected: {words.interval(promised.throughput)} samples/s{promised.load_words}{simulated}, {evidence}
 ({words.counted(promised.launches, "launch")}), on {promised.device.title}
-with {promised.device.units} CPUs, {versions}.
+with {promised.device.units} {words.units(promised.device)}, {versions}.
 
 Outputs: {outputs}.
 

@@ -12,8 +12,13 @@ CONFIG = json.loads((HERE / "config.json").read_text())
 
 def main(seconds: int) -> None:
     argv = [*CONFIG["commands"]["run"][:-1], str(seconds)]
-    printed = subprocess.run(argv, cwd=HERE, check=True, capture_output=True, text=True).stdout
-    results = re.findall(r"InferenceCnt (\d+) TotalDuration (\d+)us BatchSize (\d+)", printed)
+    try:
+        done = subprocess.run(argv, cwd=HERE, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    except OSError as error:
+        sys.exit(f"{argv[0]} cannot be started: {error.strerror}; mend its path in config.json")
+    results = re.findall(r"InferenceCnt (\d+) TotalDuration (\d+)us BatchSize (\d+)", done.stdout)
+    if done.returncode or not results:
+        sys.exit(f"{done.stdout}\nno whole result; the runner ended with exit code {done.returncode}")
     count, micros, batch = map(int, results[-1])
     rate = count * batch * 1e6 / micros
     note = " (a simulated card)" if CONFIG["simulated"] else ""
