@@ -270,6 +270,18 @@ def test_points_that_do_not_compile_are_told_and_the_rest_is_measured(
     assert [r["failure"].partition(":")[0] for r in results()] == ["", "compiler"] or len(results()) == 2
 
 
+def test_a_run_that_meets_a_busy_card_is_run_again(
+    model: Path, sdk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from infertune.targets.qaic.sim.programs.tree import Tree
+
+    runs = Tree(sdk).card(0).runs
+    monkeypatch.setenv(VARIABLE, f"busy@after={runs},times=2")
+    assert run(["x", *words(model, "-cores", "1", "-batchsize", "1", "-instances", "1")]) == 0
+    assert capsys.readouterr().out.count("Run failed for ") == 2
+    assert all(row["infPerSec"] and not row["failure"] for row in results())
+
+
 def test_a_card_that_breaks_ends_the_search_and_keeps_what_was_measured(
     model: Path, sdk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,19 +115,25 @@ class Workshop:
         return trial
 
     def _measured(self, point: Point) -> Outcome:
+        """What a card refuses says nothing about the point: it is run again. Raises `BusyError` (``card-lost``)."""
         runner = f"runnerParams=instances={point.number('instances', 1)}"
         runner += f", setSize={point.number('set_size', 1)}" if self.form_b else ""
         where = f"compiledModelPath={self.path(point)}"
         self.say(f"Running the following set of models on device ID {qid_of(point.device)}: {{: ({where}, {runner})}}")
-        inputs = self.feeding.files(point.number("batch", 1))
-        try:
-            found = measure_point(self.sdk, self.shell, self.path(point), point, self._plan(point), inputs)
-        except CandidateFailed as error:
-            self.say(f"Run failed for {compiler_params(point)}, {runner}: {error.failed.message}")
-            self._count_refusal(error.failed)
-            return error.failed
+        while isinstance(found := self._attempt(point), Failed):
+            self.say(f"Run failed for {compiler_params(point)}, {runner}: {found.message}")
+            self._count_refusal(found)
+            if found.kind != "device":
+                return found
         self.refused = 0
         return found
+
+    def _attempt(self, point: Point) -> Outcome:
+        inputs = self.feeding.files(point.number("batch", 1))
+        try:
+            return measure_point(self.sdk, self.shell, self.path(point), point, self._plan(point), inputs)
+        except CandidateFailed as error:
+            return error.failed
 
     def _plan(self, point: Point) -> Plan:
         """So many seconds, or as many as so many requests take: told by a run of one second."""
@@ -141,7 +147,8 @@ class Workshop:
             raise BusyError(
                 "card-lost",
                 f"the card refused {GIVE_UP} runs, the last one with: {failed.message}",
-                hint="see `infertune devices` for its health; what was measured is in results.csv",
+                hint="see `infertune devices` for its health, `qaic-util -q` for who else uses it; what was measured "
+                "is in results.csv",
             )
 
     def evaluate(self, points: Sequence[Point]) -> None:
