@@ -225,3 +225,10 @@ def test_help_names_what_an_option_takes(name: str, capsys: pytest.CaptureFixtur
 def test_a_window_is_a_time_that_can_pass(words: list[str], window: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main([*words, "nowhere", "--window", window]) == 2
     assert "'--window': it should be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_bug(closed: str) -> None:
+    line = f'"{sys.executable}" -m infertune.cli.app model --list {closed}'
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -91,7 +91,10 @@ def _reader_gone() -> int:
 
 
 def _print_anything() -> None:
-    """A terminal or file that cannot show a character gets an escape, never a crash."""
+    """A terminal or file that cannot show a character gets an escape, never a crash; a closed stream is no one's."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  it lives as long as the process
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:
