@@ -238,3 +238,10 @@ def test_nothing_measured_breaks_no_law() -> None:
 def test_thresholds_are_named() -> None:
     assert (audit.FOREIGN_CPU, audit.STEAL, audit.PRESSURE, audit.CLOCK_JUMP_S) == (0.05, 0.02, 0.10, 0.5)
     assert (audit.STEADY, audit.GAP, audit.LITTLE, audit.HOST_NS) == (0.10, 0.15, 0.05, 100_000)
+
+
+@pytest.mark.parametrize("warmed", [True, False])
+def test_a_completion_just_before_the_window_opened_is_in_its_first_part(warmed: bool) -> None:
+    launch = replace(paced([10.0] * 40), warmed=warmed, warmup_count=9)
+    early = replace(launch, ends_ns=RawNs([-1_000, *list(launch.ends_ns)[1:]]))
+    assert flags(early, PLAN) == flags(launch, PLAN) == ()

@@ -106,12 +106,15 @@ def hodges_lehmann(values: Sequence[float]) -> float:
 
 
 def window_medians_ns(measurement: Measurement, windows: int = 10) -> tuple[float, ...]:
-    """Median latency in each of ``windows`` equal parts of the measured time; parts without completions left out."""
+    """Median latency in each of ``windows`` equal parts of the measured time; parts without completions left out.
+
+    What one instance completed just before another's completion opened the window belongs to the first part.
+    """
     ends = np.asarray(measurement.ends_ns, dtype=np.int64)
     latencies = np.asarray(measurement.latencies_ns, dtype=np.int64)
     if not len(ends) or measurement.wall_ns <= 0:
         return ()
-    part = np.minimum(ends * windows // max(1, measurement.wall_ns), windows - 1)
+    part = np.clip(ends * windows // max(1, measurement.wall_ns), 0, windows - 1)
     by_part = latencies[np.argsort(part, kind="stable")]
     edges = np.cumsum(np.bincount(part, minlength=windows))[:-1]
     return tuple(_middle(of) for of in np.split(by_part, edges) if len(of))
