@@ -15,7 +15,8 @@ from infertune.core.findings import Answer, Searched
 from infertune.core.history import confirmations, sample
 from infertune.core.records import Checked, Closed, Decided, Entry, Event, Failed, Fidelity, Launch, Opened
 from infertune.core.space import Point
-from infertune.report.document import at_limit, baselines, measured, missed, searched
+from infertune.report.closest import missed
+from infertune.report.document import at_limit, baselines, measured, searched
 from infertune.study.hand_over import confirmed_launches
 from infertune.study.study import Study
 from infertune.testing.records import (

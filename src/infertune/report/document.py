@@ -9,15 +9,15 @@ from infertune.core import choice, verdict, words
 from infertune.core.answer import answer
 from infertune.core.choice import Reading
 from infertune.core.errors import excerpt
-from infertune.core.findings import Answer, AtLevel, Figures, Nearest, Rival, Searched
+from infertune.core.findings import Answer, AtLevel, Figures, Rival, Searched
 from infertune.core.goal import RATE, Goal, latency_percent, parse_goal, told_in
 from infertune.core.noise import Noise
 from infertune.core.records import Entry, Interval, Named
 from infertune.core.relaxed import LimitCost, Relaxed
-from infertune.core.shortfall import UNCHECKED
 from infertune.core.standing import AtLimit
 from infertune.core.verdict import ENOUGH
 from infertune.report import along, brought
+from infertune.report.closest import missed
 from infertune.report.inert import one_line
 from infertune.report.rows import Cell, Table, table
 
@@ -138,12 +138,6 @@ def relaxed(found: Relaxed) -> str:
     return f"{limits} gives {found.figure}, by what was measured so far: a study with it has to confirm that"
 
 
-def missed(closest: Nearest) -> str:
-    """```p99 < 5 ms`: measured 8.2 ms``."""
-    told = "its outputs could not be checked" if closest.measured == UNCHECKED else f"measured {closest.measured}"
-    return f"`{one_line(closest.limit)}`: {told}"
-
-
 def _no_winner(found: Answer) -> Iterator[tuple[str, str]]:
     if found.nearest is None:
         yield "winner", "none: nothing gave a figure" if found.counts.trials else "none yet: nothing was measured"
@@ -251,10 +245,7 @@ def _level_row(found: Answer, at: AtLevel) -> tuple[str, ...]:
 
 
 def _closest(found: Answer, at: AtLevel) -> str:
-    if at.nearest is None:
-        return "none"
-    reached = "outputs that could not be checked" if at.nearest.measured == UNCHECKED else at.nearest.measured
-    return f"the closest has {reached}: {found.words(at.nearest.point)}"
+    return f"the closest missed {missed(at.nearest)}: {found.words(at.nearest.point)}" if at.nearest else "none"
 
 
 def front(reading: Reading) -> Section:

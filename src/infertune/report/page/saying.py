@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from infertune.core import stats, verdict, words
 from infertune.core.findings import Figures
-from infertune.report.document import at_limit, counted, goal_figure, limit_cost, missed, noise_words, relaxed, searched
+from infertune.report.closest import missed
+from infertune.report.document import at_limit, counted, goal_figure, limit_cost, noise_words, relaxed, searched
 from infertune.report.importance import NO_DIFFERENCE, PER_EFFECT, TRUSTED, Importance
 from infertune.report.inert import one_line
 from infertune.report.page.basis import Basis
