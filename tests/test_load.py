@@ -196,6 +196,14 @@ def test_what_chooses_rows_of_its_own_batch_leaves_it_the_batch(tmp_path: Path) 
     assert make_inputs(model, Feed(seed=0), 3, 1)[0]["beam_idx"].tolist() == [0, 0, 0]
 
 
+def test_boxes_that_name_their_picture_leave_the_pictures_the_batch(tmp_path: Path) -> None:
+    look = helper.make_node("Gather", ["x", "picture"], ["y"], axis=0)
+    ports = [tiny.value("x", ("batch", 8)), tiny.value("picture", ("boxes",), tiny.INT64)]
+    model = described(tiny.model([look], ports, [tiny.value("y", ("boxes", 8))]), tmp_path, boxes=5)
+    assert model.batch_symbol == "batch"
+    assert make_inputs(model, Feed(seed=0), 1, 1)[0]["picture"].tolist() == [0] * 5
+
+
 def test_a_graph_per_sample_keeps_its_batch(tmp_path: Path) -> None:
     look = helper.make_node("Gather", ["x", "edge_index"], ["y"], axis=1)
     ports = [tiny.value("x", ("batch", "nodes", 4)), tiny.value("edge_index", (12,), tiny.INT64)]

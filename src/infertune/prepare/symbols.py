@@ -71,13 +71,14 @@ def name_dims(
     for each input, count as one and the same, and so does the nameless middle one of a recurrent state (layers x batch
     x width).
     There is none where an input's values count the rows of others (``indexed``) without being one of the rows: edges
-    that name the nodes of a graph.
+    that name the nodes of a graph. A batch by name stays one where nothing else is counted: boxes name their picture.
     ``batch_symbol`` overrides what is found. Raises `UsageError` when no input has that symbol.
     """
     inputs, outputs = _without_repeated(inputs, outputs)
     found = _named_all(inputs, outputs, *_find_batch(inputs), batch_symbol)
     apart = set(_rows_of_others(found, inputs, indexed))
-    told = "batch" in (found.batch_symbol or "").lower() and found.batch_symbol not in apart
+    stated = {dim for port in inputs for dim in port.dims or () if isinstance(dim, str) and "batch" in dim.lower()}
+    told = found.batch_symbol in stated and (found.batch_symbol not in apart or len(apart) == 1)
     if batch_symbol is not None or told or not any(dims[0] in apart for dims in found.inputs if dims):
         return found
     return replace(_named_all(inputs, outputs, None, frozenset(), None), fixed_batch=1)
