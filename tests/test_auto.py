@@ -6,8 +6,10 @@ import re
 import statistics
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from infertune.core.goal import parse_goal
@@ -390,3 +392,12 @@ def test_both_ends_of_a_front_are_found() -> None:
     played = play(auto.propose, landscape, front, seed=0, trials=30, noise=0.02)
     for end in (GOAL, parse_goal("min p99")):
         assert regrets(landscape, end, played)[-1] <= WITHIN_5
+
+
+@pytest.mark.parametrize(("trials", "picked"), [(auto.ENOUGH - 1, 1), (auto.ENOUGH, 0)])
+def test_what_doubt_promises_counts_once_only_doubt_keeps_the_search_going(trials: int, picked: int) -> None:
+    promised = {1.0: np.array([0.001, 0.002]), auto.CAUTION: np.array([0.02, 0.01])}
+    outlook = SimpleNamespace(best=0.0, gain=lambda caution=1.0: promised[caution])
+    price = SimpleNamespace(total=lambda: np.ones(2))
+    owed = SimpleNamespace(open=np.ones(2, dtype=bool), untried=lambda: np.zeros(2, dtype=bool))
+    assert auto._most_gainful(cast(Any, outlook), cast(Any, price), cast(Any, owed), trials) == picked

@@ -155,18 +155,20 @@ def _picks(
 def _most_gainful(outlook: Outlooks, price: Price, owed: Turns, trials: int) -> int | None:
     """The candidate that promises most for its seconds; None when none is worth a launch.
 
-    Where the model finds none and only doubt in it keeps the search going, what that doubt promises counts. Now and
-    then, and before the end, the one of which most is expected among those with a named value never tried.
+    Where it could end, the model finds none and only doubt in it keeps the search going, what that doubt promises
+    counts. Now and then, and before the end, the one of which most is expected among those with a named value never
+    tried.
     """
     if outlook.best is None:
         return highest(outlook.hope(), owed.open)
-    done = trials >= ENOUGH and np.max(outlook.gain(CAUTION)[owed.open]) < NEGLIGIBLE
+    enough = trials >= ENOUGH
+    done = enough and np.max(outlook.gain(CAUTION)[owed.open]) < NEGLIGIBLE
     untried = owed.untried()
     if untried.any() and (done or (trials + 1) % EVERY == 0):
         return highest(outlook.expected(), untried)
     if done:
         return None
     gain = outlook.gain()
-    if np.max(gain[owed.open]) < NEGLIGIBLE:
+    if enough and np.max(gain[owed.open]) < NEGLIGIBLE:
         gain = outlook.gain(CAUTION)
     return highest(gain / price.total() ** THRIFT, owed.open)
