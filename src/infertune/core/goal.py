@@ -361,13 +361,13 @@ def parse_goal(text: str) -> Goal:
 
 def _refuse_impossible(limits: Sequence[Limit]) -> None:
     for limit in (limit for limit in limits if limit.below and limit.bound <= 0):
-        what = f"nothing can keep `{quoted(limit.text)}`: every figure is above 0"
-        raise UsageError("goal-impossible", what, hint="write `p99 < 20 ms`, or leave it out")
+        name, hint = quoted(limit.text), "write `p99 < 20 ms`, or leave it out"
+        raise UsageError("goal-impossible", f"nothing can keep `{name}`: every figure is above 0", hint=hint)
     for low in (limit for limit in limits if not limit.below):
-        name = quoted(low.text)
+        name, hint = quoted(low.text), "write `fidelity > 0.99`, or leave it out"
         if low.metric == "fidelity" and low.bound > 1.0:
-            what = f"nothing can keep `{name}`: outputs that equal the reference's have 1"
-            raise UsageError("goal-impossible", what, hint="write `fidelity > 0.99`, or leave it out")
+            why = "outputs that equal the reference's have 1"
+            raise UsageError("goal-impossible", f"nothing can keep `{name}`: {why}", hint=hint)
         for high in (limit for limit in limits if limit.below and _exclude(low, limit)):
             raise UsageError(
                 "goal-impossible", f"`{name}` and `{quoted(high.text)}` exclude each other", hint="drop one of them"

@@ -11,14 +11,14 @@ from infertune.core.words import counted
 GIVE_UP = 3
 """Jobs that a device itself refused, one after another, before it is left alone."""
 
-LOST, _LAST_WORDS = "device-lost", "the last one with: "
+LOST = "device-lost"
 
 
 def device_lost(device: str, refused: Sequence[Failed]) -> BusyError:
     """A device that the study needs refuses to work; what was measured is kept."""
     return BusyError(
-        LOST,
-        f"{device} refused {counted(len(refused), 'time')}, {_LAST_WORDS}{refused[-1].message}",
+        "device-lost",
+        f"{device} refused {counted(len(refused), 'time')}, the last one with: {refused[-1].message}",
         hint="see `infertune devices` for its health; then run the same command to go on (`infertune report` tells how "
         "far it came)",
     )
@@ -28,7 +28,7 @@ def device_unready(device: str, health: str) -> BusyError:
     """A device that the study began with is in a state in which it cannot go on."""
     state, _, advice = health.partition(": ")
     return BusyError(
-        LOST,
+        "device-lost",
         f"the study was begun on {device}, which is not ready now: {state}",
         hint=f"{advice or 'see `infertune devices`'}; then run the same command to go on",
     )
@@ -36,4 +36,4 @@ def device_unready(device: str, health: str) -> BusyError:
 
 def last_words(lost: BusyError) -> str:
     """What a lost device said last."""
-    return lost.message.partition(_LAST_WORDS)[2]
+    return lost.message.partition("the last one with: ")[2]
