@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,14 @@ from commands import infertune
 from infertune.core import history, stats
 from infertune.core.errors import UsageError
 from infertune.core.goal import parse_goal
-from infertune.core.records import Measurement
+from infertune.core.load import Load
+from infertune.core.records import Job, MeasureJob, Measurement, Reply
+from infertune.edge.shell import LocalShell
+from infertune.edge.worker import LocalExecutor
 from infertune.study.measure import measure
 from infertune.study.serving import closing
 from infertune.study.study import Study
+from infertune.study.verifying import verify
 from infertune.testing.records import a_launch, a_measurement, a_point
 from small_models import write_classifier
 
@@ -81,9 +86,21 @@ def test_max_rate_is_tuned_for_and_the_winner_served(tmp_path: Path, model: Path
     assert "sustains" in served.stdout
     assert infertune(tmp_path, "export", "run", "-o", "bundle").returncode == 0
     assert "arriving at random times (`max rate, p90 < 50 ms`)" in (tmp_path / "bundle" / "README.md").read_text()
-    verified = infertune(tmp_path, "verify", "bundle", "--launches", "1", "--window", "0.2", "--json")
-    kept = json.loads(verified.stdout)["ratio"]["value"]
-    assert 1 / 3 < kept < 3, "driven by arrivals again: a closed loop serves several times that rate"
+    heard = Listening(LocalExecutor(LocalShell()))
+    verify(tmp_path / "bundle", launches=1, window_s=0.2, executor=heard)
+    assert heard.loads and all(load.is_open for load in heard.loads), "driven by arrivals again"
+
+
+@dataclass
+class Listening:
+    """An executor that keeps how its launches were driven."""
+
+    real: LocalExecutor
+    loads: list[Load] = field(default_factory=list)
+
+    def run(self, target: str, job: Job, *, timeout_s: float) -> Reply:
+        self.loads += [job.plan.load] if isinstance(job, MeasureJob) else []
+        return self.real.run(target, job, timeout_s=timeout_s)
 
 
 def test_measure_takes_arrivals(tmp_path: Path, model: Path) -> None:

@@ -357,9 +357,7 @@ def failures(found: Answer) -> Section:
 # ---------------------------------------------------------------- trials
 
 _SHOWN = ("trial", "throughput", "p50_ms", "p99_ms", "launches", "status", "role")
-_LEFT_OUT = (
-    "throughput_min", "throughput_max", "failure", "evidence", "temperature_during_c", "nsp_during_mhz",
-)  # fmt: skip
+_LEFT_OUT = ("throughput_min", "throughput_max", "failure", "evidence", "temperature_during_c", "nsp_during_mhz")
 
 
 def _trials(found: Answer, of: Table, most: int) -> Section:
