@@ -49,8 +49,7 @@ def orders(path: Path, batches: str) -> Iterator[Recording]:
 def trials_to(case: Recording, seeds: range, terms: Terms) -> list[float]:
     """Per seed; infinite where no trial came so near."""
     played = judged("auto", auto.propose, case.landscape, case.goal, terms, seeds, simulated=False)
-    near = -np.log1p(-WITHIN)
-    return [next((i + 1.0 for i, regret in enumerate(run.regrets) if regret <= near), np.inf) for run in played]
+    return [run.reached(WITHIN) or np.inf for run in played]
 
 
 def told(trials: float) -> str:

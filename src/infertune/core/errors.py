@@ -8,6 +8,7 @@
     |- CreateError       exit 73   an output that cannot be written
     |- StorageError      exit 74   the disk or the run record failed while working
     |- BusyError         exit 75   somebody else holds the run folder, or a device stopped working; try again later
+    |  '- DeviceLost     exit 75   the latter
     |- DriftError        exit 1    `verify` found another number than the one promised
 
 Each carries a short stable ``id`` (the ID in ``error[ID]:``), the message, and a hint with the next step.
@@ -73,6 +74,15 @@ class BusyError(InfertuneError):
     """Somebody else holds the run folder, or a device stopped working: the same command goes on later."""
 
     exit_code = 75
+
+
+class DeviceLost(BusyError):
+    """A device that is needed stopped working.
+
+    ``said``: its last words; empty where it was not asked.
+    """
+
+    said = ""
 
 
 class DriftError(InfertuneError):

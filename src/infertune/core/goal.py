@@ -37,7 +37,7 @@ _UNITS: dict[str, dict[str, float]] = {
     "batch": _PLAIN,
     "cores": _PLAIN,
 }
-METRICS, _OF_KNOBS = tuple(_UNITS), ("batch", "cores")
+METRICS, OF_KNOBS = tuple(_UNITS), ("batch", "cores")
 """What a limit may be about."""
 
 FRONT = ("throughput", *_LATENCIES, "memory")
@@ -116,7 +116,7 @@ class Goal:
     @property
     def measured_limits(self) -> tuple[Limit, ...]:
         """The limits that only a launch can tell; batch and cores are known beforehand, fidelity is checked apart."""
-        return tuple(limit for limit in self.limits if limit.metric not in (*_OF_KNOBS, "fidelity"))
+        return tuple(limit for limit in self.limits if limit.metric not in (*OF_KNOBS, "fidelity"))
 
     @property
     def maximise(self) -> bool:
@@ -145,7 +145,7 @@ class Goal:
         """Sum of the log ratios by which limits are missed; 0 when all measured limits hold (fidelity apart)."""
         total = 0.0
         for limit in self.limits:
-            if limit.metric in ("batch", "cores"):
+            if limit.metric in OF_KNOBS:
                 total += limit.excess(point.number(limit.metric, 1))
             elif limit.metric != "fidelity":
                 total += limit.excess(metric_value(limit.metric, measurement))
@@ -360,7 +360,7 @@ def parse_goal(text: str) -> Goal:
 
 
 def _refuse_impossible(limits: Sequence[Limit]) -> None:
-    for limit in (one for one in limits if one.below and one.bound <= 0 and one.metric not in _OF_KNOBS):
+    for limit in (one for one in limits if one.below and one.bound <= 0 and one.metric not in OF_KNOBS):
         name, hint = quoted(limit.text), "write `p99 < 20 ms`, or leave it out"
         raise UsageError("goal-impossible", f"nothing can keep `{name}`: every figure is above 0", hint=hint)
     for low in (limit for limit in limits if not limit.below):

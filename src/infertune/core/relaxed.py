@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from infertune.core import percentiles, stats, verdict, words
-from infertune.core.goal import RATE, Goal, Limit, latency_percent, metric_value, parse_goal, told_in
+from infertune.core.goal import OF_KNOBS, RATE, Goal, Limit, latency_percent, metric_value, parse_goal, told_in
 from infertune.core.history import Sample
 from infertune.core.space import Point
 from infertune.core.verdict import Terms
@@ -117,7 +117,7 @@ def _bounds(terms: Terms, sample: Sample, limit: Limit) -> Iterator[float]:
     if limit.metric == "fidelity":
         found = verdict.fidelity_of(terms, sample.point)
         yield from (found,) if found is not None and found > 0.0 else ()
-    elif limit.metric in ("batch", "cores"):
+    elif limit.metric in OF_KNOBS:
         yield float(sample.point.number(limit.metric, 1))
     else:
         percent = latency_percent(limit.metric)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from infertune.core import words
 from infertune.core.findings import Nearest
-from infertune.core.goal import Limit, latency_percent, median_excess, metric_value
+from infertune.core.goal import OF_KNOBS, Limit, latency_percent, median_excess, metric_value
 from infertune.core.history import Sample
 from infertune.core.relaxed import relaxed
 from infertune.core.verdict import Terms, check_of, fidelity_of
@@ -56,7 +56,7 @@ def _measured(terms: Terms, sample: Sample, limit: Limit) -> str:
     if limit.metric == "fidelity":
         found = check_of(terms, sample.point)
         return UNCHECKED if found is None or not found.made else words.beside(found.value, limit.bound)
-    if limit.metric in ("batch", "cores"):
+    if limit.metric in OF_KNOBS:
         return str(sample.point.number(limit.metric, 1))
     median = statistics.median(metric_value(limit.metric, m) for m in sample.measurements)
     figure = words.with_unit(limit.metric, median)

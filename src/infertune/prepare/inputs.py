@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infertune.core.records import Feed, Model, TensorSpec
+from infertune.core.seeds import natural
 from infertune.prepare.samples import read_samples
 
 Array = npt.NDArray[Any]
@@ -40,7 +41,7 @@ def make_inputs(model: Model, feed: Feed, batch: int, count: int) -> list[dict[s
 def _seeded(model: Model, seed: int, batch: int, number: int) -> dict[str, Array]:
     made = {}
     for spec in model.inputs:
-        rng = np.random.default_rng([seed % 2**64, number, zlib.crc32(spec.name.encode())])
+        rng = np.random.default_rng([natural(seed), number, zlib.crc32(spec.name.encode())])
         made[spec.name] = np.asarray(draw(spec, model, batch, rng)).astype(spec.dtype, copy=False)
     return made
 

@@ -10,7 +10,7 @@ from itertools import takewhile
 
 from infertune.build.cache import ArtifactCache
 from infertune.core import audit
-from infertune.core.errors import BusyError
+from infertune.core.errors import DeviceLost
 from infertune.core.records import Artifact, Failed, Fidelity, Launch, Load, MeasureJob, Measurement, Plan, Purpose
 from infertune.core.seams import Clock, Executor
 from infertune.core.space import Point
@@ -19,7 +19,7 @@ from infertune.study.builds import BUILD_TIMEOUT_S, Builds
 from infertune.study.cards import Card, Reserve, leave_alone
 from infertune.study.fidelity import Checks
 from infertune.study.journal import Journal
-from infertune.study.lost import GIVE_UP, LOST, device_lost, last_words
+from infertune.study.lost import GIVE_UP, device_lost
 from infertune.study.question import Setting
 
 LAUNCH_TIMEOUT_S = 120.0  # beyond the plan's own cap: starting, loading, compiling, the first request
@@ -113,8 +113,8 @@ class Bench:
         while True:
             try:
                 checked = self.checks.compared(point)
-            except BusyError as lost:
-                if lost.id != LOST or self.replace(point, last_words(lost)) is None:
+            except DeviceLost as lost:
+                if self.replace(point, lost.said) is None:
                     raise
             else:
                 self._journal.append(checked)

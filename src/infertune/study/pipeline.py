@@ -18,7 +18,7 @@ from typing import Literal
 
 from infertune.build.pool import crowded_out
 from infertune.core import history
-from infertune.core.errors import BusyError
+from infertune.core.errors import DeviceLost
 from infertune.core.records import Artifact, Built, Checked, Failed, Launch, Purpose, Round
 from infertune.core.seams import Crew
 from infertune.core.space import Point
@@ -28,7 +28,7 @@ from infertune.study import screening
 from infertune.study.cards import Card, leave_alone, rescaled
 from infertune.study.checking import doubtful_leader
 from infertune.study.loop import NOTHING_LEFT, Loop
-from infertune.study.lost import GIVE_UP, LOST, device_lost, last_words
+from infertune.study.lost import GIVE_UP, device_lost
 from infertune.study.twins import calibrate, cards
 
 BLIND = 1 / 3
@@ -268,9 +268,9 @@ class Pipeline:
         """A check raises where its card is lost."""
         try:
             found = measured.result()
-        except BusyError as lost:
+        except DeviceLost as lost:
             step, lane.now = lane.now, None
-            if lost.id != LOST or step is None:
+            if step is None:
                 raise
             self._replace(lane, step.point, lost)
             self.queue.insert(0, step)
@@ -329,9 +329,9 @@ class Pipeline:
             leave_alone(self.loop.journal, lane.card.device, why)
         self.queue[:0] = [Step(launch.point, launch.purpose) for launch in lane.refused]
 
-    def _replace(self, lane: Lane, point: Point, lost: BusyError) -> None:
+    def _replace(self, lane: Lane, point: Point, lost: DeviceLost) -> None:
         """A twin takes the place of the first card of its kind. Raises ``lost`` where there is none."""
-        twin = self.loop.bench.replace(point, last_words(lost))
+        twin = self.loop.bench.replace(point, lost.said)
         if twin is None:
             raise lost
         self.lanes.remove(lane)

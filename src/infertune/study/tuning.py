@@ -14,7 +14,7 @@ from infertune import __version__
 from infertune.build.cache import ArtifactCache
 from infertune.core import history
 from infertune.core.duration import parse_duration
-from infertune.core.errors import BusyError, UsageError
+from infertune.core.errors import DeviceLost, UsageError
 from infertune.core.goal import load_for, parse_goal
 from infertune.core.records import Closed, Decided, Entry, Measurement, Noise, Opened, Waited
 from infertune.core.seams import Clock, Executor, Store
@@ -198,9 +198,8 @@ def _closed_by_a_loss(loop: Loop) -> Iterator[None]:
     try:
         stand_in(loop)
         yield
-    except BusyError as lost:
-        if lost.id == "device-lost":
-            loop.journal.append(Closed(status="interrupted", why=loop.closing(lost.message)))
+    except DeviceLost as lost:
+        loop.journal.append(Closed(status="interrupted", why=loop.closing(lost.message)))
         raise
 
 

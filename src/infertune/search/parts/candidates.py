@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from infertune.core.goal import Goal
+from infertune.core.goal import OF_KNOBS, Goal
 from infertune.core.space import Point
 from infertune.search.parts.arrays import Mask, Whole
 from infertune.search.parts.catalogue import Catalogue
@@ -22,7 +22,7 @@ def allowed(everything: Catalogue, goal: Goal) -> Mask:
     """Per place: it meets the limits that need no launch (batch, cores)."""
     fine = np.ones(len(everything), dtype=bool)
     for limit in goal.limits:
-        if limit.metric not in ("batch", "cores"):
+        if limit.metric not in OF_KNOBS:
             continue
         for table, start in zip(everything.tables, everything.starts, strict=False):
             values = table_columns(table).get(limit.metric, np.ones(len(table.keys), dtype=np.int64))

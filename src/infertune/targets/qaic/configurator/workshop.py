@@ -123,7 +123,7 @@ class Workshop:
         while isinstance(found := self._attempt(point), Failed):
             self.say(f"Run failed for {compiler_params(point)}, {runner}: {found.message}")
             self._count_refusal(found)
-            if found.kind != "device":
+            if not found.is_refusal:
                 return found
         self.refused = 0
         return found
@@ -142,7 +142,7 @@ class Workshop:
         return Plan(min_time_s=1.0, min_count=self.requests * point.number("instances", 1), cap_s=LONGEST_RUN_S)
 
     def _count_refusal(self, failed: Failed) -> None:
-        self.refused = self.refused + 1 if failed.kind == "device" else 0
+        self.refused = self.refused + 1 if failed.is_refusal else 0
         if self.refused >= GIVE_UP:
             raise BusyError(
                 "card-lost",
